@@ -1,0 +1,147 @@
+"""Every exception that mailqueue raises, in one tree.
+
+Each also inherits the builtin that a caller would catch, carries its facts as attributes, and pickles.
+Configuration errors stand apart from those of delivery.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "BadHeaderError",
+    "BrokerUnavailable",
+    "IllegalTransition",
+    "ImproperlyConfigured",
+    "InvalidMailer",
+    "InvalidMessage",
+    "LedgerUnavailable",
+    "MailQueueError",
+    "MailerDoesNotExist",
+    "MessageNotFound",
+    "MessageTooLarge",
+    "RelayTrouble",
+    "TooManyRecipients",
+    "UnsupportedVersion",
+    "WireError",
+]
+
+
+def _rebuild(cls: type[MailQueueError], args: tuple[Any, ...], state: dict[str, Any]) -> MailQueueError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class MailQueueError(Exception):
+    """The root of the tree."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own pickling calls the class with `args`, which fails for every signature but its own.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+class ImproperlyConfigured(MailQueueError):
+    """Settings that cannot work. ``problems`` holds all of them, one sentence each with its remedy."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class InvalidMailer(ImproperlyConfigured):
+    """An entry of MAILERS that cannot be built (Django 6.1)."""
+
+
+class MailerDoesNotExist(InvalidMailer, KeyError):
+    """An alias that MAILERS does not have (Django 6.1)."""
+
+    __str__ = Exception.__str__  # KeyError would show the repr
+
+
+class BadHeaderError(MailQueueError, ValueError):
+    """A header value with a line break in it: an attempt at header injection, or a mistake."""
+
+
+class InvalidMessage(MailQueueError, ValueError):
+    """A message that cannot be queued as it is; raised in the caller, and nothing of the message is stored."""
+
+
+class MessageTooLarge(InvalidMessage):
+    """A message above MAILQUEUE_MAX_MESSAGE_BYTES. ``size`` and ``limit`` are in octets."""
+
+    def __init__(self, message: str, *, size: int, limit: int) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit
+
+
+class TooManyRecipients(InvalidMessage):
+    """A message for more than MAILQUEUE_MAX_RECIPIENTS. ``count`` and ``limit`` are numbers of recipients."""
+
+    def __init__(self, message: str, *, count: int, limit: int) -> None:
+        super().__init__(message)
+        self.count = count
+        self.limit = limit
+
+
+class BrokerUnavailable(MailQueueError, ConnectionError):
+    """The message could not be accepted within MAILQUEUE_DEADLINE.
+
+    The store may have taken it all the same, its answer lost: enqueueing the same message again may therefore
+    queue it twice, unless it goes under the id given in ``message_ids``.
+    """
+
+    def __init__(self, message: str, *, message_ids: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.message_ids = tuple(message_ids)
+
+
+class LedgerUnavailable(MailQueueError, ConnectionError):
+    """The store of the ledger did not answer, or refused to write. The call may have taken effect."""
+
+
+class MessageNotFound(MailQueueError, LookupError):
+    """The ledger does not know this id: never accepted, or past its retention."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(f"no message {message_id!r} in the ledger: never accepted here, or past its retention")
+        self.message_id = message_id
+
+
+class IllegalTransition(MailQueueError, ValueError):
+    """A change of state that the table of ``mailqueue.ledger.states`` does not have."""
+
+
+class WireError(MailQueueError, ValueError):
+    """Bytes that are no envelope or no parcel."""
+
+
+class UnsupportedVersion(WireError):
+    """An envelope or parcel of a version that this release does not know. ``version`` is what it said."""
+
+    def __init__(self, message: str, *, version: object) -> None:
+        super().__init__(message)
+        self.version = version
+
+
+class RelayTrouble(MailQueueError, OSError):
+    """The relay, not a message, is the trouble: refused, timed out, login failed, closed between messages.
+
+    ``stage`` is where it happened, ``code`` and ``text`` the relay's reply if there was one; ``reconnect`` says
+    whether a new connection within seconds may help (a dropped link, a 421 after good messages) or not (bad
+    credentials, a certificate that does not verify).
+    """
+
+    def __init__(
+        self, message: str, *, stage: str, code: int | None = None, text: str = "", reconnect: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.code = code
+        self.text = text
+        self.reconnect = reconnect

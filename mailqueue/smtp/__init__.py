@@ -1,0 +1,1 @@
+"""SMTP beneath the mail backend: replies, what they mean, and the transaction loop."""
