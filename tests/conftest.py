@@ -1,0 +1,78 @@
+"""What every test stands on: clean settings, and a real store for those that ask for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def missing(what: str) -> None:
+    """A server that a test needs is not there: skip on a laptop, fail where nobody would notice a skip."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI is set")
+    pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings of the shell or of another test, nor another test's outbox."""
+    for name in tuple(os.environ):
+        if name.startswith(("EMAIL_", "MAILQUEUE_")) or name in _SETTINGS_WITHOUT_PREFIX:
+            monkeypatch.delenv(name)
+    _forget()
+    yield
+    _forget()
+
+
+_SETTINGS_WITHOUT_PREFIX = {
+    "ADMINS",
+    "DEFAULT_CHARSET",
+    "DEFAULT_FROM_EMAIL",
+    "DJANGO_SETTINGS_MODULE",
+    "MAILERS",
+    "MANAGERS",
+    "SERVER_EMAIL",
+}
+
+
+def _forget() -> None:
+    if importlib.util.find_spec("mailqueue.conf") is not None:
+        from mailqueue import conf  # noqa: PLC0415
+
+        conf.reset()
+    mail = sys.modules.get("mailqueue.mail")
+    if mail is not None and "outbox" in vars(mail):
+        del mail.outbox
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[EmbeddedValkey]:
+    """The session's store, with AOF. Tests that freeze or kill a store start one of their own."""
+    store = EmbeddedValkey()
+    try:
+        store.start()
+    except StoreUnavailable as trouble:
+        missing(str(trouble))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: EmbeddedValkey) -> str:
+    """URL of the session's store, emptied for this test."""
+    with socket.create_connection(("127.0.0.1", valkey_server.port), timeout=5) as link:
+        link.sendall(b"FLUSHALL\r\n")
+        assert link.recv(64) == b"+OK\r\n"
+    return valkey_server.url
