@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailqueue.testing.environment import is_setting
 from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -27,22 +28,11 @@ def missing(what: str) -> None:
 def clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the settings of the shell or of another test, nor another test's outbox."""
     for name in tuple(os.environ):
-        if name.startswith(("EMAIL_", "MAILQUEUE_")) or name in _SETTINGS_WITHOUT_PREFIX:
+        if is_setting(name):
             monkeypatch.delenv(name)
     _forget()
     yield
     _forget()
-
-
-_SETTINGS_WITHOUT_PREFIX = {
-    "ADMINS",
-    "DEFAULT_CHARSET",
-    "DEFAULT_FROM_EMAIL",
-    "DJANGO_SETTINGS_MODULE",
-    "MAILERS",
-    "MANAGERS",
-    "SERVER_EMAIL",
-}
 
 
 def _forget() -> None:

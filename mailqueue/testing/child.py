@@ -13,13 +13,13 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-__all__ = ["Child"]
+__all__ = ["Child", "children_of"]
 
 # Reads the group to guard, or "done"; end of file means that the parent is gone. `rm` is repeated because a killed
 # server may write for a moment more.
@@ -62,13 +62,7 @@ class Child:
         self._directory = directory
         self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard = subprocess.Popen(  # noqa: S603 - our own script
-            ["/bin/sh", "-c", _GUARD, "guard", str(directory or "")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -100,6 +94,7 @@ class Child:
         """Start it, or start it again after it has ended."""
         if self.running:
             raise RuntimeError(f"{self.command[0]} is running already")
+        self._post_guard()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the caller's own command
                 self.command,
@@ -153,20 +148,27 @@ class Child:
         self.kill()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
-        if self._guard.poll() is None:
-            self._tell("done")
-            self._guard.wait()
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.communicate(b"done\n")
+
+    def _post_guard(self) -> None:
+        if self._guard is not None and self._guard.poll() is None:
+            return
+        self._guard = subprocess.Popen(  # noqa: S603 - our own script
+            ["/bin/sh", "-c", _GUARD, "guard", str(self._directory or "")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _tell(self, word: str) -> None:
-        if self._guard.stdin is None:
+        if self._guard is None or self._guard.stdin is None:
             return
-        try:
+        with contextlib.suppress(BrokenPipeError):  # somebody killed the guard; we are still here to clean up
             self._guard.stdin.write(word.encode() + b"\n")
             self._guard.stdin.flush()
-        except BrokenPipeError:
-            pass  # somebody killed the guard; we are still here to clean up
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -174,3 +176,17 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return process.poll() is not None
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of the live children of ``pid``; none where there is no /proc."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # proc(5): "pid (name) state ppid ..."; the name may hold spaces and parentheses.
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue  # it ended while we looked
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return sorted(found)

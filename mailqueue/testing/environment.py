@@ -1,0 +1,40 @@
+"""An environment without anybody's mail settings, for processes that must not touch a real store or relay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mailqueue
+
+__all__ = ["clean_environment", "is_setting"]
+
+_PREFIXES = ("EMAIL_", "MAILQUEUE_", "CELERY_")
+#: Settings of Django's that mailqueue reads, too, and whose names have no prefix of their own.
+_NAMES = frozenset(
+    {
+        "ADMINS",
+        "DEFAULT_CHARSET",
+        "DEFAULT_FROM_EMAIL",
+        "DJANGO_SETTINGS_MODULE",
+        "MAILERS",
+        "MANAGERS",
+        "SERVER_EMAIL",
+    }
+)
+
+
+def is_setting(name: str) -> bool:
+    """Whether an environment variable could change where mail goes or what it looks like."""
+    return name.startswith(_PREFIXES) or name in _NAMES
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """Copy our environment without its mail settings, add ``settings``, and let Python find this very mailqueue."""
+    environment = {name: value for name, value in os.environ.items() if not is_setting(name)}
+    # A subprocess must import the code that is running here, installed or not.
+    here = str(Path(mailqueue.__path__[0]).parent)
+    paths = [here, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    environment.update(settings)
+    return environment
