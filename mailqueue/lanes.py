@@ -1,0 +1,33 @@
+"""The lanes: classes of mail with a queue each, and the name of the task that carries parcels.
+
+What producers and workers must agree on without importing each other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mailqueue.errors import InvalidMessage
+
+__all__ = ["DEFAULT_LANE", "LANES", "TASK_NAME", "check_lane", "queue_name"]
+
+#: In the order in which workers serve them.
+LANES: Final = ("urgent", "default", "bulk")
+DEFAULT_LANE: Final = "default"
+
+#: Sent by name; its one positional argument is a parcel's wire form (``mailqueue.codec``).
+TASK_NAME: Final = "workers.tasks.deliver"
+
+_QUEUES: Final = {lane: f"mailqueue.{lane}" for lane in LANES}
+
+
+def check_lane(lane: str) -> str:
+    """Return ``lane``; raise InvalidMessage, naming the lanes that there are, if it is none."""
+    if lane not in _QUEUES:
+        raise InvalidMessage(f"no lane {lane!r}: the lanes are {', '.join(LANES)}")
+    return lane
+
+
+def queue_name(lane: str) -> str:
+    """The name of the broker's queue that carries ``lane``; raises InvalidMessage for a lane that is none."""
+    return _QUEUES[check_lane(lane)]
