@@ -1,0 +1,67 @@
+"""Django's settings as a source: those that are set explicitly, as they are now.
+
+Nothing here needs Django: without it, or with its settings not configured, the source is empty.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from mailqueue.conf.table import REPLACED_BY_MAILERS
+
+__all__ = ["UNSET", "explicit", "names"]
+
+#: What ``explicit`` answers for a name that Django's settings do not set.
+UNSET: Any = type("Unset", (), {"__repr__": lambda _: "UNSET"})()
+
+
+def explicit(name: str) -> Any:
+    """The value that Django's settings set explicitly for ``name``, else UNSET. ``override_settings`` is seen.
+
+    With MAILERS defined (Django 6.1), the settings that it replaces count as unset: reading one would raise.
+    """
+    if "django.conf" not in sys.modules and "DJANGO_SETTINGS_MODULE" not in os.environ:
+        return UNSET
+    holder = _holder()
+    if holder is None or not holder.is_overridden(name):
+        return UNSET
+    if name in REPLACED_BY_MAILERS and holder.is_overridden("MAILERS") and hasattr(holder, "MAILERS"):
+        return UNSET
+    return getattr(holder, name, UNSET)  # deleted by a test, it is overridden and yet not there
+
+
+def names(prefix: str) -> list[str]:
+    """The names that Django's settings set explicitly and that begin with ``prefix``."""
+    holder = _holder()
+    if holder is None:
+        return []
+    return [name for name in dir(holder) if name.startswith(prefix) and holder.is_overridden(name)]
+
+
+def _holder() -> Any:
+    """The object that holds Django's settings at this moment, or None."""
+    module = sys.modules.get("django.conf")
+    if module is None and os.environ.get("DJANGO_SETTINGS_MODULE"):
+        module = _import_django()
+    settings = getattr(module, "settings", None)  # None as well while django.conf itself is being imported
+    if settings is None:
+        return None
+    if not settings.configured:
+        if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+            return None
+        settings.is_overridden("MAILERS")  # has Django load the module; what is wrong with it is Django's to tell
+    # The holder rather than `settings`: Django 6.1 warns whoever reads an EMAIL_* from the latter.
+    return settings._wrapped  # noqa: SLF001 - the holder has no public name
+
+
+def _import_django() -> Any:
+    # At the time of use: Django is optional, heavy, and reads its own settings when it wants to.
+    try:
+        return importlib.import_module("django.conf")
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == "django":
+            return None  # the variable is meant for others
+        raise
