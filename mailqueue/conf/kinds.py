@@ -28,6 +28,7 @@ __all__ = [
     "Kind",
     "Mailers",
     "Number",
+    "Numbers",
     "Password",
     "People",
     "Relays",
@@ -211,6 +212,19 @@ class _Structured(Kind):
             place = f"line {error.lineno}, column {error.colno}"
             raise ValueError(f"it is no JSON ({error.msg.lower()} at {place})")
         return self.take(value)
+
+
+@dataclass(frozen=True)
+class Numbers(_Structured):
+    """A list of numbers above zero: JSON or comma-separated in the environment."""
+
+    def parse(self, text: str) -> Any:
+        return super().parse(text if text.lstrip().startswith("[") else f"[{text}]")
+
+    def take(self, value: Any) -> tuple[float, ...]:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError("it must be a list of numbers above 0, such as [60, 300, 900]")
+        return tuple(Number().take(item) for item in value)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from mailqueue.conf.kinds import (
     Kind,
     Mailers,
     Number,
+    Numbers,
     Password,
     People,
     Relays,
@@ -131,6 +132,14 @@ SETTINGS: tuple[Setting, ...] = (
         5 * 86400,
         "How long a message is tried again before it fails.",
         shown="432000 (5 days)",
+    ),
+    Setting(
+        "MAILQUEUE_RETRY_DELAYS",
+        Numbers(),
+        "s, a list",
+        (60, 300, 900, 1800, 3600, 7200, 14400),
+        "The waits between the attempts at a message that was refused for now; the last one repeats.",
+        shown="60, 300, 900, 1800, 3600, 7200, 14400",
     ),
     Setting(
         "MAILQUEUE_ON_UNKNOWN",
