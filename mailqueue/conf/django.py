@@ -33,12 +33,10 @@ def explicit(name: str) -> Any:
     return getattr(holder, name, UNSET)  # deleted by a test, it is overridden and yet not there
 
 
-def names(prefix: str) -> list[str]:
-    """The names that Django's settings set explicitly and that begin with ``prefix``."""
+def names() -> list[str]:
+    """The names that Django's settings set explicitly."""
     holder = _holder()
-    if holder is None:
-        return []
-    return [name for name in dir(holder) if name.startswith(prefix) and holder.is_overridden(name)]
+    return [] if holder is None else [name for name in dir(holder) if name.isupper() and holder.is_overridden(name)]
 
 
 def _holder() -> Any:

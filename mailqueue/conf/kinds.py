@@ -8,20 +8,24 @@ where its value came from, is added by the door of this package. No sentence rep
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mailqueue.conf import url
 from mailqueue.conf.nearest import nearest
 from mailqueue.conf.secret import Secret, SecretURL
 
 __all__ = [
     "URL",
+    "Charset",
     "Choice",
+    "Delays",
     "DottedPath",
     "FilePath",
     "Flag",
@@ -31,6 +35,7 @@ __all__ = [
     "Numbers",
     "Password",
     "People",
+    "Prefix",
     "Relays",
     "Text",
     "Whole",
@@ -39,7 +44,7 @@ __all__ = [
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]+")
 # Names of backend options whose values are hidden in a repr.
 _SECRET_OPTION = re.compile(r"passw|secret|token|api_?key|_key$|credential", re.IGNORECASE)
 
@@ -75,6 +80,29 @@ class Text(Kind):
         if isinstance(value, (bytes, bool, int, float, Mapping, list, tuple)):
             raise ValueError(f"{_shown(value)} is no text; put it in quotes")  # noqa: TRY004 - told as one problem
         return str(value)
+
+
+@dataclass(frozen=True)
+class Charset(Text):
+    """The name of a charset that Python knows."""
+
+    def inspect(self, value: Any) -> Iterable[str]:
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            return (f"{_shown(value)} is no charset that Python knows; use utf-8",)
+        return ()
+
+
+@dataclass(frozen=True)
+class Prefix(Text):
+    """The beginning of names in a store, where braces and blanks have meanings of their own."""
+
+    def take(self, value: Any) -> str:
+        text = super().take(value)
+        if not _PREFIX.fullmatch(text):
+            raise ValueError(f"{_shown(value)} is no prefix; use letters, digits and . _ - : only")
+        return text
 
 
 @dataclass(frozen=True)
@@ -168,31 +196,21 @@ class URL(Kind):
     """A URL with one of a few schemes; its passwords are hidden in every repr and error."""
 
     schemes: tuple[str, ...] = ()
+    #: How those who use it want it spelt.
+    spelt: Callable[[str], str] = str
 
     def take(self, value: Any) -> SecretURL:
         text = str(value).strip()
-        match = _SCHEME.match(text)
         known = ", ".join(f"{scheme}://" for scheme in self.schemes)
-        if match is None:
-            raise ValueError(f"it does not begin with a scheme; use one of {known}")
-        scheme = match[1].lower()
-        if scheme not in self.schemes:
-            raise ValueError(f"its scheme {scheme}:// is not one of {known}{nearest(scheme, self.schemes)}")
-        problem = _bad_place(text)
-        if problem:
-            raise ValueError(problem)
-        return SecretURL(text)
-
-
-def _bad_place(url: str) -> str:
-    """What is wrong with the port of ``url``, if it names one."""
-    place = re.split(r"[/?#]", url.partition("://")[2].rpartition("@")[2], maxsplit=1)[0]
-    _, colon, port = place.rpartition(":")
-    if not colon or place.endswith("]") or "," in place or ";" in place:
-        return ""  # no port, an IPv6 address without one, or a list of hosts
-    if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-        return "its port is no number from 1 to 65535 (a password with / or @ in it must be percent-encoded)"
-    return ""
+        for one in url.split(text):
+            scheme = url.scheme(one)
+            if not scheme:
+                raise ValueError(f"it does not begin with a scheme; use one of {known}")
+            if scheme not in self.schemes:
+                raise ValueError(f"its scheme {scheme}:// is not one of {known}{nearest(scheme, self.schemes)}")
+            if problem := url.problem(one):
+                raise ValueError(problem)
+        return SecretURL(self.spelt(text))
 
 
 @dataclass(frozen=True)
@@ -225,6 +243,19 @@ class Numbers(_Structured):
         if not isinstance(value, (list, tuple)) or not value:
             raise ValueError("it must be a list of numbers above 0, such as [60, 300, 900]")
         return tuple(Number().take(item) for item in value)
+
+
+@dataclass(frozen=True)
+class Delays(_Structured):
+    """A list of seconds, at least one."""
+
+    shared = True  # a tuple
+
+    def take(self, value: Any) -> tuple[float, ...]:
+        numbers = [_number(item) for item in value] if isinstance(value, (list, tuple)) else []
+        if not numbers or any(item is None or not math.isfinite(item) or item <= 0 for item in numbers):
+            raise ValueError("it must be a list of numbers above 0, such as [60, 300, 900]")
+        return tuple(item for item in numbers if item is not None)
 
 
 @dataclass(frozen=True)

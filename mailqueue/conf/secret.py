@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from mailqueue.conf import url
+
 __all__ = ["HIDDEN", "Secret", "SecretURL"]
 
 HIDDEN = "***"
 
-# A list of brokers is separated by semicolons; a semicolon inside a password is not followed by a scheme.
-_BETWEEN_URLS = re.compile(r";(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _QUERY_SECRET = re.compile(r"([?&][^=&]*(?:password|passwd|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
@@ -30,14 +30,14 @@ class SecretURL(Secret):
     @property
     def masked(self) -> str:
         """The URL with ``***`` for each password, in the part before the host as well as in the query."""
-        return ";".join(_mask(url) for url in _BETWEEN_URLS.split(str(self)))
+        return ";".join(_mask(one) for one in url.split(str(self)))
 
     def __repr__(self) -> str:
         return repr(self.masked)
 
 
-def _mask(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
+def _mask(one: str) -> str:
+    scheme, separator, rest = one.partition("://")
     if not separator:
         return HIDDEN  # no URL at all: perhaps the password itself, pasted into the wrong place
     # The last "@" ends the user's part: an unescaped "/" or "@" in a password must not show the rest of it.

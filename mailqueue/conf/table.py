@@ -10,7 +10,9 @@ from typing import Any
 
 from mailqueue.conf.kinds import (
     URL,
+    Charset,
     Choice,
+    Delays,
     DottedPath,
     FilePath,
     Flag,
@@ -20,21 +22,20 @@ from mailqueue.conf.kinds import (
     Numbers,
     Password,
     People,
+    Prefix,
     Relays,
     Text,
     Whole,
 )
+from mailqueue.conf.url import REDIS_SCHEMES, for_kombu, for_redis
 
-__all__ = ["QUEUE_BACKEND", "REDIS_SCHEMES", "REPLACED_BY_MAILERS", "SETTINGS", "SMTP_BACKEND", "Setting"]
+__all__ = ["QUEUE_BACKEND", "REPLACED_BY_MAILERS", "SETTINGS", "SMTP_BACKEND", "Setting"]
 
 QUEUE_BACKEND = "mailqueue.mail.backends.queue.EmailBackend"
 SMTP_BACKEND = "mailqueue.mail.backends.smtp.EmailBackend"
 
-#: Schemes of stores that can hold the ledger as well as carry tasks.
-REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix", "sentinel")
-
-_LEDGER = URL(schemes=(*REDIS_SCHEMES, "memory"))
-_BROKER = URL(schemes=(*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "memory"))
+_LEDGER = URL(schemes=(*REDIS_SCHEMES, "memory"), spelt=for_redis)
+_BROKER = URL(schemes=(*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "memory"), spelt=for_kombu)
 
 _RELAY_OPTIONS: dict[str, Kind] = {
     "connections": Whole(),
@@ -142,6 +143,14 @@ SETTINGS: tuple[Setting, ...] = (
         shown="60, 300, 900, 1800, 3600, 7200, 14400",
     ),
     Setting(
+        "MAILQUEUE_RETRY_DELAYS",
+        Delays(),
+        "s, JSON",
+        (60, 300, 900, 1800, 3600, 7200, 14400),
+        "How long to wait after the first, second, ... attempt that was refused for now; the last one repeats.",
+        shown="[60, 300, 900, 1800, 3600, 7200, 14400]",
+    ),
+    Setting(
         "MAILQUEUE_ON_UNKNOWN",
         Choice(options=("resend", "hold")),
         "resend or hold",
@@ -173,7 +182,7 @@ SETTINGS: tuple[Setting, ...] = (
         "What is different for single relays, by their aliases.",
     ),
     Setting(
-        "MAILQUEUE_KEY_PREFIX", Text(), "text", "mailqueue", "What the names of all keys of the ledger begin with."
+        "MAILQUEUE_KEY_PREFIX", Prefix(), "text", "mailqueue", "What the names of all keys of the ledger begin with."
     ),
     # -- Django's names
     Setting(
@@ -210,7 +219,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("DEFAULT_FROM_EMAIL", Text(), "address", "webmaster@localhost", "The sender of what names none."),
     Setting("SERVER_EMAIL", Text(), "address", "root@localhost", "The sender of mail_admins() and mail_managers()."),
-    Setting("DEFAULT_CHARSET", Text(), "charset", "utf-8", "The charset of messages that name none."),
+    Setting("DEFAULT_CHARSET", Charset(), "charset", "utf-8", "The charset of messages that name none."),
     Setting("ADMINS", People(), "JSON", [], "Who gets mail_admins(): addresses, or pairs of name and address."),
     Setting("MANAGERS", People(), "JSON", [], "Who gets mail_managers(): addresses, or pairs of name and address."),
 )
