@@ -1,0 +1,95 @@
+"""URLs: what is wrong with one, and its spelling for each library."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailqueue.conf import url
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "redis://localhost",
+        "redis://localhost:6379/0",
+        "redis://user:pa%2Fss@localhost:6379/15",
+        "redis://:p/a:s@s@localhost:6379/15",
+        "redis://[::1]:6379/0",
+        "redis://[::1]/0",
+        "redis://localhost:/0",
+        "rediss://localhost/0?ssl_cert_reqs=none",
+        "unix:///run/valkey.sock?db=1",
+        "amqp://u:p@localhost:5672//",
+        "amqps://localhost/vhost",
+        "sentinel://one:26379",
+        "memory://a-name",
+    ],
+)
+def test_a_good_url_has_no_problem(good):
+    assert url.problem(good) == ""
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "٣"])
+def test_a_port_is_a_number_from_1_to_65535(port):
+    assert "port" in url.problem(f"redis://user:hunter2@localhost:{port}/0")
+    assert "hunter2" not in url.problem(f"redis://user:hunter2@localhost:{port}/0")
+
+
+def test_a_password_with_a_slash_and_no_at_sign_does_not_pass_for_a_host():
+    assert "percent-encode" in url.problem("redis://user:hunter2/0")
+
+
+@pytest.mark.parametrize("wrong", ["redis://localhost/mail", "rediss://localhost/0/1", "sentinel://one/x"])
+def test_a_database_of_redis_is_a_number(wrong):
+    """redis-py takes a name for database 0 without a word."""
+    assert "database is no number" in url.problem(wrong)
+
+
+def test_a_list_of_servers_is_split_at_schemes_alone():
+    assert url.split("amqp://a:x;y@one;amqp://b@two") == ["amqp://a:x;y@one", "amqp://b@two"]
+
+
+@pytest.mark.parametrize(
+    ("given", "scheme"), [("REDIS://x", "redis"), ("redis+socket:///x", "redis+socket"), ("x", "")]
+)
+def test_schemes(given, scheme):
+    assert url.scheme(given) == scheme
+
+
+@pytest.mark.parametrize(
+    ("for_redis", "for_kombu"),
+    [
+        ("unix:///run/v.sock", "redis+socket:///run/v.sock"),
+        ("unix://u:p@/run/v.sock?db=2", "redis+socket://u:p@/run/v.sock?virtual_host=2"),
+        ("redis://h:6379/1", "redis://h:6379/1"),
+        ("rediss://h/1?ssl_cert_reqs=none", "rediss://h/1?ssl_cert_reqs=none"),
+    ],
+)
+def test_each_library_gets_its_spelling(for_redis, for_kombu):
+    assert url.for_kombu(for_redis) == url.for_kombu(for_kombu) == for_kombu
+    assert url.for_redis(for_kombu) == url.for_redis(for_redis) == for_redis
+
+
+def test_kombu_is_told_to_verify_certificates():
+    assert url.for_kombu("rediss://h/1") == "rediss://h/1?ssl_cert_reqs=required"
+    assert url.for_kombu("rediss://h/1?ssl_ca_certs=/x") == "rediss://h/1?ssl_ca_certs=/x&ssl_cert_reqs=required"
+    assert url.for_redis("rediss://h/1?ssl_cert_reqs=CERT_REQUIRED") == "rediss://h/1?ssl_cert_reqs=required"
+
+
+def test_the_libraries_understand_what_they_get():
+    redis_connection = pytest.importorskip("redis.connection")
+    kombu = pytest.importorskip("kombu")
+    secure = "rediss://u:p@h:6380/1"
+    parsed = redis_connection.parse_url(url.for_redis(url.for_kombu(secure)))
+    assert (parsed["host"], parsed["port"], parsed["db"], parsed["ssl_cert_reqs"]) == ("h", 6380, 1, "required")
+    with kombu.Connection(url.for_kombu(secure)) as connection:
+        assert connection.ssl["ssl_cert_reqs"].name == "CERT_REQUIRED"
+    with kombu.Connection(url.for_kombu("unix:///run/v.sock?db=2")) as connection:
+        channel = connection.transport.Channel
+        assert connection.transport_cls == "redis"
+        assert channel.__module__ == "kombu.transport.redis"
+    assert redis_connection.parse_url(url.for_redis("redis+socket:///run/v.sock?virtual_host=2")) == {
+        "db": 2,
+        "path": "/run/v.sock",
+        "connection_class": redis_connection.UnixDomainSocketConnection,
+    }
