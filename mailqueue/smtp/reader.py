@@ -1,0 +1,103 @@
+"""Reading replies off a socket, within bounds: length and number of lines, total size, and time for the whole reply.
+
+``smtplib`` bounds a line alone: a relay that sends continuation lines for ever, or a byte a minute, keeps it for ever.
+"""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["GARBAGE", "ReplyReader"]
+
+#: The code of what is no reply, as smtplib has it.
+GARBAGE = -1
+
+_LINE_OCTETS = 8192  # smtplib's _MAXLINE; RFC 5321 section 4.5.3.1.5 says 512
+_REPLY_LINES = 256
+_REPLY_OCTETS = 65536
+_BLOCK = 4096
+
+# RFC 5321 section 4.2; the text may hold anything, and a bare LF may end a line, as smtplib has it.
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+
+
+class ReplyReader:
+    """The receiving side of one connection. Stands where smtplib keeps its file object, so it has its ``close``."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._broken = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether octets have arrived that no command has asked for yet."""
+        return bool(self._buffer)
+
+    def read(self, timeout: float | None) -> tuple[int, bytes]:
+        """The next reply: its code, and its lines without the codes, joined by LF.
+
+        ``timeout`` is in seconds and for the whole reply; None goes by the socket's own. What is no reply, or too much
+        of one, has the code ``GARBAGE``, and so has everything after it. Raises smtplib.SMTPServerDisconnected when
+        the connection ends or the time is over (its cause is then a TimeoutError).
+        """
+        if self._broken:
+            return GARBAGE, b"after what was no reply"
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            reply = self._reply(deadline)
+            if timeout is not None:
+                self._sock.settimeout(timeout)
+        except OSError as error:
+            raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
+        return reply
+
+    def close(self) -> None:
+        """Forget what was not read. The socket is its owner's to close."""
+        self._buffer.clear()
+
+    def _reply(self, deadline: float | None) -> tuple[int, bytes]:
+        lines: list[bytes] = []
+        size = 0
+        while True:
+            line = self._line(deadline)
+            match = None if line is None else _LINE.fullmatch(line)
+            size += len(line or b"")
+            if line is None or len(lines) >= _REPLY_LINES or size > _REPLY_OCTETS:
+                return self._garbage(b"a reply without end")
+            if match is None:
+                return self._garbage(line[:80])
+            lines.append((match[3] or b"").strip(b" \t\r\n"))
+            if match[2] != b"-":
+                return int(match[1]), b"\n".join(lines)
+
+    def _garbage(self, text: bytes) -> tuple[int, bytes]:
+        self._broken = True
+        return GARBAGE, text
+
+    def _line(self, deadline: float | None) -> bytes | None:
+        """The next line without its end; None if it is too long."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _LINE_OCTETS:
+                return None
+            self._fill(deadline)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line.rstrip(b"\r") if end <= _LINE_OCTETS else None
+
+    def _fill(self, deadline: float | None) -> None:
+        if deadline is not None:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(remaining)
+        octets = self._sock.recv(_BLOCK)
+        if not octets:
+            raise ConnectionError("end of file")
+        self._buffer += octets

@@ -1,0 +1,283 @@
+"""The transaction loop over an open connection: plain RFC 5321, one message at a time, every reply accounted for.
+
+Leaves opening, EHLO, STARTTLS and AUTH to smtplib and the meaning of replies to ``classify``. A connection that was
+silent for too long, or spoke out of turn, is closed here and never used again.
+"""
+
+from __future__ import annotations
+
+import smtplib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailqueue.errors import RelayTrouble
+from mailqueue.outcome import Ending, Result, Verdict
+from mailqueue.smtp.classify import Meaning, Scope, Stage, classify
+from mailqueue.smtp.connection import read_reply, reader_of
+from mailqueue.smtp.reply import Reply, reply_text
+from mailqueue.smtp.timeouts import Timeouts
+from mailqueue.smtp.trouble import trouble_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Answer", "Mail", "Session"]
+
+_CRLF = b"\r\n"
+_BLOCK = 65536  # octets handed to the network at a time, each within its own timeout (RFC 5321 section 4.5.3.2.5)
+_PROBE = 5.0  # s; a relay that needs longer for RSET is no faster than a new connection
+
+# RFC 6531 section 3.5
+_NOT_ASCII = Reply(553, "5.6.7 the address is not ASCII, and the relay does not offer SMTPUTF8")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What one transaction carries: bare addr-specs, no recipient twice, and content with CRLF line ends."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one transaction.
+
+    ``ending`` and ``results`` are as in an Outcome, by the addresses of the Mail; PROGRESS leaves ``rest`` for another
+    transaction. ``stage`` and ``reply`` tell where and by which words it was refused as a whole, and ``trouble`` why
+    the connection is closed. ``withdrawn``: ``begin`` said that the message is not to be sent any more.
+    """
+
+    ending: Ending
+    results: Mapping[str, Result] = field(default_factory=dict)
+    rest: tuple[str, ...] = ()
+    stage: Stage | None = None
+    reply: Reply | None = None
+    trouble: RelayTrouble | None = None
+    withdrawn: bool = False
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """How far a transaction has come."""
+
+    mail: Mail
+    stage: Stage = Stage.MAIL
+    accepted: list[str] = field(default_factory=list)  # by RCPT
+    results: dict[str, Result] = field(default_factory=dict)
+    rest: tuple[str, ...] = ()
+    idle: bool = False  # nothing was sent that is not answered
+    sealed: bool = False  # the last byte may have gone out
+
+    def settle_all(self, result: Result) -> dict[str, Result]:
+        """The same result for everyone who has none yet."""
+        return {recipient: self.results.get(recipient, result) for recipient in self.mail.recipients}
+
+
+class Session:
+    """Transactions over ``connection``, which greeted us; ``hello`` comes first. For one thread at a time."""
+
+    def __init__(self, connection: smtplib.SMTP, timeouts: Timeouts | None = None) -> None:
+        self.connection = connection
+        self._timeouts = timeouts or Timeouts.uniform(None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self.connection.sock is None
+
+    def hello(self) -> None:
+        """EHLO, or else HELO, unless that was done. Raises smtplib's exceptions."""
+        self.connection.ehlo_or_helo_if_needed()
+
+    def transact(self, mail: Mail, begin: Callable[[], bool] = lambda: True) -> Answer:
+        """Offer ``mail`` to the relay. ``begin`` is asked right before DATA whether it is still to be sent.
+
+        Afterwards no transaction is open, or the connection is closed (and the answer says so by its ``trouble``).
+        What ``begin`` raises is passed on, and leaves the connection in the same way.
+        """
+        current = _Transaction(mail)
+        try:
+            return self._mail(current) or self._recipients(current) or self._content(current, begin)
+        except smtplib.SMTPServerDisconnected as error:
+            return self._lost(current, error)
+        except BaseException:
+            if current.idle:
+                self._reset()
+            else:
+                self.abort()
+            raise
+
+    def probe(self) -> bool:
+        """Whether the relay still answers RSET, within seconds. If not, the connection is closed."""
+        sock = self.connection.sock
+        if sock is None:
+            return False
+        usual = sock.gettimeout()
+        try:
+            _, meaning = self._exchange("rset", Stage.RSET, _PROBE)
+        except smtplib.SMTPServerDisconnected:
+            self.abort()
+            return False
+        if meaning.verdict is not Verdict.ACCEPTED:
+            self.abort()
+            return False
+        sock.settimeout(usual)
+        return True
+
+    def abort(self) -> None:
+        """Close the connection without a word: it cannot be trusted to hear one."""
+        self.connection.close()
+
+    # -- the steps of a transaction: each gives the answer that ends it, or None to go on
+
+    def _mail(self, current: _Transaction) -> Answer | None:
+        mail = current.mail
+        international = not all(map(str.isascii, (mail.sender, *mail.recipients)))
+        if international and not self.connection.has_extn("smtputf8"):
+            international = False
+            answer = self._ascii_only(current)
+            if answer is not None:
+                return answer
+        parameters = ""
+        if self.connection.has_extn("size"):
+            parameters += f" SIZE={len(mail.content)}"
+        if self.connection.has_extn("8bitmime") and not mail.content.isascii():
+            parameters += " BODY=8BITMIME"
+        if international:
+            parameters += " SMTPUTF8"
+        self.connection.command_encoding = "utf-8" if international else "ascii"
+        reply, meaning = self._exchange(f"mail FROM:<{mail.sender}>{parameters}", Stage.MAIL)
+        return None if meaning.verdict is Verdict.ACCEPTED else self._refused(current, reply, meaning)
+
+    def _ascii_only(self, current: _Transaction) -> Answer | None:
+        """SMTPUTF8 is not offered: refuse those recipients who need it, all of them if the sender does."""
+        mail = current.mail
+        refused = Result(Verdict.REFUSED, _NOT_ASCII)
+        if not mail.sender.isascii():
+            return Answer(Ending.ANSWERED, current.settle_all(refused), stage=Stage.MAIL, reply=_NOT_ASCII)
+        current.results = {recipient: refused for recipient in mail.recipients if not recipient.isascii()}
+        if len(current.results) == len(mail.recipients):
+            return Answer(Ending.ANSWERED, current.results, stage=Stage.RCPT, reply=_NOT_ASCII)
+        return None
+
+    def _recipients(self, current: _Transaction) -> Answer | None:
+        current.stage = Stage.RCPT
+        reply = None
+        asked = [recipient for recipient in current.mail.recipients if recipient not in current.results]
+        for position, recipient in enumerate(asked):
+            reply, meaning = self._exchange(f"rcpt TO:<{recipient}>", Stage.RCPT)
+            if meaning.verdict is Verdict.ACCEPTED:
+                current.accepted.append(recipient)
+            elif meaning.scope is Scope.RELAY:
+                return self._refused(current, reply, meaning)
+            elif meaning.scope is Scope.TRANSACTION and current.accepted:
+                current.rest = tuple(asked[position:])
+                break
+            else:
+                current.results[recipient] = Result(meaning.verdict, reply)
+        if current.accepted:
+            return None
+        return Answer(Ending.ANSWERED, current.results, stage=Stage.RCPT, reply=reply, trouble=self._reset())
+
+    def _content(self, current: _Transaction, begin: Callable[[], bool]) -> Answer:
+        current.stage, current.idle = Stage.DATA, True
+        ours = begin()
+        current.idle = False
+        if not ours:
+            return Answer(Ending.UNSENT, withdrawn=True, trouble=self._reset())
+        reply, meaning = self._exchange("data", Stage.DATA)
+        if meaning.verdict is Verdict.ACCEPTED and reader_of(self.connection).pending:
+            reply, meaning = self._reply(Stage.IDLE, self._timeouts.data)  # no answer to content that it does not have
+        if meaning.verdict is not Verdict.ACCEPTED:
+            return self._refused(current, reply, meaning)
+        self._send_content(current)
+        current.stage = Stage.FINAL
+        reply, meaning = self._reply(Stage.FINAL, self._timeouts.final)
+        if meaning.verdict is not Verdict.ACCEPTED:
+            return self._refused(current, reply, meaning)
+        result = Result(Verdict.ACCEPTED, reply)
+        results = current.results | dict.fromkeys(current.accepted, result)
+        return Answer(Ending.PROGRESS if current.rest else Ending.ANSWERED, results, rest=current.rest)
+
+    def _send_content(self, current: _Transaction) -> None:
+        """The content and the final dot, as smtplib writes them: lines that begin with a dot get another one."""
+        content = current.mail.content
+        stuffed = content.replace(b"\n.", b"\n..")
+        if stuffed.startswith(b"."):
+            stuffed = b"." + stuffed
+        if not stuffed.endswith(_CRLF):
+            stuffed += _CRLF
+        stuffed += b"." + _CRLF
+        self._limit(self._timeouts.block)
+        for start in range(0, len(stuffed), _BLOCK):
+            # A send that fails may have taken all of its octets all the same: nothing tells how many.
+            current.sealed = start + _BLOCK >= len(stuffed)
+            self.connection.send(stuffed[start : start + _BLOCK])
+
+    # -- endings
+
+    def _refused(self, current: _Transaction, reply: Reply, meaning: Meaning) -> Answer:
+        """The relay refused the transaction as a whole."""
+        stage = current.stage
+        trouble: RelayTrouble | None
+        if meaning.scope is Scope.RELAY:
+            self.abort()
+            trouble = trouble_with(reply, stage, reconnect=meaning.verdict is Verdict.DEFERRED)
+            if stage is not Stage.FINAL:
+                return Answer(Ending.UNSENT, stage=stage, reply=reply, trouble=trouble)
+            if meaning.surprise:
+                return Answer(Ending.UNKNOWN, current.results, stage=stage, reply=reply, trouble=trouble)
+        else:
+            trouble = self._reset() if stage is Stage.DATA else None
+        # It is about the message, so it holds for those as well who would have come in the next transaction.
+        results = current.settle_all(Result(meaning.verdict, reply))
+        return Answer(Ending.ANSWERED, results, stage=stage, reply=reply, trouble=trouble)
+
+    def _lost(self, current: _Transaction, error: smtplib.SMTPServerDisconnected) -> Answer:
+        """The connection ended, or the relay was silent for too long."""
+        self.abort()
+        trouble = RelayTrouble(f"{current.stage}: {error}", stage=current.stage, text=str(error), reconnect=True)
+        trouble.__cause__ = error
+        if current.sealed:
+            return Answer(Ending.UNKNOWN, current.results, stage=current.stage, trouble=trouble)
+        return Answer(Ending.UNSENT, stage=current.stage, trouble=trouble)
+
+    def _reset(self) -> RelayTrouble | None:
+        """End the open transaction. If that fails, close the connection and say why."""
+        try:
+            reply, meaning = self._exchange("rset", Stage.RSET)
+        except smtplib.SMTPServerDisconnected as error:
+            self.abort()
+            trouble = RelayTrouble(f"{Stage.RSET}: {error}", stage=Stage.RSET, text=str(error), reconnect=True)
+            trouble.__cause__ = error
+            return trouble
+        if meaning.verdict is Verdict.ACCEPTED:
+            return None
+        self.abort()
+        return trouble_with(reply, Stage.RSET, reconnect=True)
+
+    # -- one command, one reply
+
+    def _exchange(self, command: str, stage: Stage, timeout: float | None = None) -> tuple[Reply, Meaning]:
+        """Send ``command`` and read its reply. Raises smtplib.SMTPServerDisconnected."""
+        if timeout is None:
+            timeout = self._timeouts.reply(stage)
+        if reader_of(self.connection).pending:
+            # The relay has said more than it was asked. Taken for the reply to this command, that would put all the
+            # following ones out of step.
+            return self._reply(Stage.IDLE, timeout)
+        self._limit(timeout)
+        self.connection.putcmd(command)
+        return self._reply(stage, timeout)
+
+    def _reply(self, stage: Stage, timeout: float | None) -> tuple[Reply, Meaning]:
+        code, text = read_reply(self.connection, timeout)
+        reply = Reply(code, reply_text(text))
+        return reply, classify(reply, stage)
+
+    def _limit(self, timeout: float | None) -> None:
+        sock = self.connection.sock
+        if timeout is not None and sock is not None:
+            sock.settimeout(timeout)
