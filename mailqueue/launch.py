@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from mailqueue.lanes import queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["POOLS", "worker_command"]
 
 #: Pools that a worker runs in; the event-loop ones would share one SMTP connection between greenlets.
-POOLS = ("prefork", "threads", "solo")
+POOLS: Final = ("prefork", "threads", "solo")
 
 
 def worker_command(
@@ -37,7 +39,7 @@ def worker_command(
     if concurrency is not None:
         command += ["--concurrency", str(concurrency)]
     if lanes:
-        command += ["--queues", ",".join(f"mailqueue.{lane}" for lane in lanes)]
+        command += ["--queues", ",".join(map(queue_name, lanes))]
     if name is not None:
         command += ["--hostname", f"{name}@%h"]
     # Workers know each other through the ledger. Celery's gossip and mingle would cost a second at every start, and

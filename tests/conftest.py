@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from mailqueue import conf
 from mailqueue.testing.environment import is_setting
 from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
-def missing(what: str) -> None:
-    """A server that a test needs is not there: skip on a laptop, fail where nobody would notice a skip."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}, and CI is set")
-    pytest.skip(what)
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str], NoReturn]:
+    """Say that a server is not there: skips on a laptop, fails under CI, where nobody would notice a skip."""
+
+    def end(what: str) -> NoReturn:
+        if os.environ.get("CI"):
+            pytest.fail(f"{what}, and CI is set")
+        pytest.skip(what)
+
+    return end
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +41,14 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    if importlib.util.find_spec("mailqueue.conf") is not None:
-        from mailqueue import conf  # noqa: PLC0415
-
-        conf.reset()
+    conf.reset()
     mail = sys.modules.get("mailqueue.mail")
     if mail is not None and "outbox" in vars(mail):
         del mail.outbox
 
 
 @pytest.fixture(scope="session")
-def valkey_server() -> Iterator[EmbeddedValkey]:
+def valkey_server(missing: Callable[[str], NoReturn]) -> Iterator[EmbeddedValkey]:
     """The session's store, with AOF. Tests that freeze or kill a store start one of their own."""
     store = EmbeddedValkey()
     try:

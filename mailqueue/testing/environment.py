@@ -6,22 +6,13 @@ import os
 from pathlib import Path
 
 import mailqueue
+from mailqueue import conf
 
 __all__ = ["clean_environment", "is_setting"]
 
-_PREFIXES = ("EMAIL_", "MAILQUEUE_", "CELERY_")
-#: Settings of Django's that mailqueue reads, too, and whose names have no prefix of their own.
-_NAMES = frozenset(
-    {
-        "ADMINS",
-        "DEFAULT_CHARSET",
-        "DEFAULT_FROM_EMAIL",
-        "DJANGO_SETTINGS_MODULE",
-        "MAILERS",
-        "MANAGERS",
-        "SERVER_EMAIL",
-    }
-)
+# Celery reads CELERY_BROKER_URL and others of its own, which would win over ours.
+_PREFIXES = ("MAILQUEUE_", "EMAIL_", "CELERY_")
+_NAMES = frozenset({"DJANGO_SETTINGS_MODULE", *(setting.name for setting in conf.SETTINGS)})
 
 
 def is_setting(name: str) -> bool:

@@ -1,0 +1,188 @@
+"""Real servers for the acceptance tests: Postfix and RabbitMQ, each an instance of our own, on loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from mailqueue.testing.child import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_MASTER = Path("/usr/lib/postfix/sbin/master")
+_RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def await_port(port: int, child: Child, timeout: float = 60) -> None:
+    """Wait until ``port`` takes connections; servers that are not ours have no other signal."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            assert child.running, f"it ended with {child.returncode}:\n{child.log.read_text()[-2000:]}"
+            assert time.monotonic() < deadline, f"nothing listens:\n{child.log.read_text()[-2000:]}"
+            time.sleep(0.05)
+        else:
+            return
+
+
+# -- Postfix
+
+
+@dataclass(frozen=True)
+class Postfix:
+    """A running Postfix that takes mail over STARTTLS alone and discards it; its log tells what it took."""
+
+    port: int
+    ca: Path  # PEM of the authority that its certificate (for localhost) is of
+    log: Path
+
+    def deliveries(self) -> dict[str, list[str]]:
+        """Recipients that it delivered (to nowhere), by queue id."""
+        found: dict[str, list[str]] = {}
+        for match in re.finditer(r" (\w+): to=<([^>]*)>.* status=sent ", self.log.read_text()):
+            found.setdefault(match[1], []).append(match[2])
+        return found
+
+    def wait_for(self, recipients: int, timeout: float = 30) -> dict[str, list[str]]:
+        """Wait until so many recipients were delivered to; its queue manager works after the reply was given."""
+        deadline = time.monotonic() + timeout
+        while sum(map(len, self.deliveries().values())) < recipients:
+            assert time.monotonic() < deadline, self.log.read_text()[-4000:]
+            time.sleep(0.05)
+        return self.deliveries()
+
+
+_MAIN_CF = """\
+compatibility_level = 3.6
+queue_directory = {home}/queue
+data_directory = {home}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+myhostname = postfix.mailqueue.invalid
+mydestination =
+alias_maps =
+local_recipient_maps =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_tls_security_level = encrypt
+smtpd_tls_chain_files = {home}/config/chain.pem
+default_transport = discard:
+local_transport = discard:
+maillog_file_prefixes = {home}
+maillog_file = {home}/mail.log
+"""
+
+# service type, private, unprivileged, chroot, wakeup, maxproc, command
+_MASTER_CF = """\
+127.0.0.1:{port} inet n - n - - smtpd
+postlog  unix-dgram n - n - 1 postlogd
+cleanup  unix n - n - 0 cleanup
+qmgr     unix n - n 300 1 qmgr
+rewrite  unix - - n - - trivial-rewrite
+bounce   unix - - n - 0 bounce
+defer    unix - - n - 0 bounce
+trace    unix - - n - 0 bounce
+tlsmgr   unix - - n 1000? 1 tlsmgr
+anvil    unix - - n - 1 anvil
+proxymap unix - - n - - proxymap
+discard  unix - - n - - discard
+error    unix - - n - - error
+"""
+
+
+@pytest.fixture(scope="session")
+def postfix(missing: Callable[[str], None]) -> Iterator[Postfix]:
+    """A Postfix of our own: its own configuration, queue and port; discards what it takes."""
+    if not _MASTER.exists():
+        missing("Postfix is not installed")
+    if os.getuid() != 0:
+        missing("Postfix starts as root only")
+    # Not under pytest's own directory: that is closed to the user that Postfix runs as.
+    home = Path(subprocess.check_output(["mktemp", "-d", "-t", "mailqueue-postfix-XXXXXX"], text=True).strip())
+    home.chmod(0o755)
+    port = free_port()
+    for name in ("config", "queue", "data"):
+        (home / name).mkdir(mode=0o755)
+    shutil.chown(home / "data", "postfix")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(home / "config/chain.pem")
+    authority.cert_pem.write_to_path(home / "ca.pem")
+    (home / "config/main.cf").write_text(_MAIN_CF.format(home=home))
+    (home / "config/master.cf").write_text(_MASTER_CF.format(port=port))
+    # `check` makes the directories of the queue; -d keeps the master in our process group, so that it ends with us.
+    subprocess.run(["/usr/sbin/postfix", "-c", home / "config", "check"], check=True, capture_output=True)
+    child = Child([str(_MASTER), "-c", str(home / "config"), "-d"], log=home / "master.log", directory=home)
+    try:
+        child.start()
+        await_port(port, child)
+        yield Postfix(port=port, ca=home / "ca.pem", log=home / "mail.log")
+    finally:
+        child.stop()
+        child.close()
+
+
+# -- RabbitMQ
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(missing: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a RabbitMQ of our own: its own node, data, ports and name server."""
+    if not _RABBITMQ.exists():
+        missing("RabbitMQ is not installed")
+    home = tmp_path_factory.mktemp("rabbitmq")
+    port, names_port = free_port(), free_port()
+    (home / "plugins").write_text("[].\n")
+    (home / "rabbitmq.conf").write_text("loopback_users.guest = true\n")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),  # of Erlang's cookie
+        "ERL_EPMD_PORT": str(names_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": "mailqueue@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(home / "data"),
+        "RABBITMQ_LOG_BASE": str(home / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq"),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+        "RABBITMQ_PID_FILE": str(home / "pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+    }
+    # Erlang would start its name server as a daemon that stays; started here, it ends with us.
+    names = Child(["epmd", "-address", "127.0.0.1", "-port", str(names_port)], log=home / "epmd.log", env=environment)
+    server = Child([str(_RABBITMQ)], log=home / "server.log", env=environment)
+    try:
+        names.start()
+        await_port(names_port, names)
+        server.start()
+        await_port(port, server)
+        yield f"amqp://guest:guest@127.0.0.1:{port}//"
+    finally:
+        for child in (server, names):
+            child.stop(20)
+            child.close()
