@@ -25,7 +25,6 @@ __all__ = [
     "URL",
     "Charset",
     "Choice",
-    "Delays",
     "DottedPath",
     "FilePath",
     "Flag",
@@ -236,6 +235,8 @@ class _Structured(Kind):
 class Numbers(_Structured):
     """A list of numbers above zero: JSON or comma-separated in the environment."""
 
+    shared = True  # a tuple
+
     def parse(self, text: str) -> Any:
         return super().parse(text if text.lstrip().startswith("[") else f"[{text}]")
 
@@ -243,19 +244,6 @@ class Numbers(_Structured):
         if not isinstance(value, (list, tuple)) or not value:
             raise ValueError("it must be a list of numbers above 0, such as [60, 300, 900]")
         return tuple(Number().take(item) for item in value)
-
-
-@dataclass(frozen=True)
-class Delays(_Structured):
-    """A list of seconds, at least one."""
-
-    shared = True  # a tuple
-
-    def take(self, value: Any) -> tuple[float, ...]:
-        numbers = [_number(item) for item in value] if isinstance(value, (list, tuple)) else []
-        if not numbers or any(item is None or not math.isfinite(item) or item <= 0 for item in numbers):
-            raise ValueError("it must be a list of numbers above 0, such as [60, 300, 900]")
-        return tuple(item for item in numbers if item is not None)
 
 
 @dataclass(frozen=True)

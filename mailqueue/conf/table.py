@@ -12,7 +12,6 @@ from mailqueue.conf.kinds import (
     URL,
     Charset,
     Choice,
-    Delays,
     DottedPath,
     FilePath,
     Flag,
@@ -58,6 +57,17 @@ class Setting:
     shown: str = ""
     #: The only value is the default so far: another would be ignored in silence, so it is a problem.
     fixed: str = ""
+
+    @property
+    def default_text(self) -> str:
+        """The default as people write it."""
+        if self.shown:
+            return self.shown
+        if self.default is None:
+            return "unset"
+        if self.default == "":
+            return "empty"
+        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -137,18 +147,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MAILQUEUE_RETRY_DELAYS",
         Numbers(),
-        "s, a list",
+        "s, list",
         (60, 300, 900, 1800, 3600, 7200, 14400),
-        "The waits between the attempts at a message that was refused for now; the last one repeats.",
+        "The waits between attempts at a message that is refused for now; the last one repeats.",
         shown="60, 300, 900, 1800, 3600, 7200, 14400",
-    ),
-    Setting(
-        "MAILQUEUE_RETRY_DELAYS",
-        Delays(),
-        "s, JSON",
-        (60, 300, 900, 1800, 3600, 7200, 14400),
-        "How long to wait after the first, second, ... attempt that was refused for now; the last one repeats.",
-        shown="[60, 300, 900, 1800, 3600, 7200, 14400]",
     ),
     Setting(
         "MAILQUEUE_ON_UNKNOWN",

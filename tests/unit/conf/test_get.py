@@ -19,6 +19,10 @@ def problem(name: str) -> str:
     return caught.value.problems[0]
 
 
+def test_no_name_stands_twice_in_the_table():
+    assert len({setting.name for setting in conf.SETTINGS}) == len(conf.SETTINGS)
+
+
 class TestSources:
     def test_without_any_source_the_default_counts(self):
         assert conf.get("EMAIL_PORT") == 25
@@ -209,12 +213,17 @@ class TestKinds:
         with pytest.raises(ImproperlyConfigured, match="is no prefix"):
             conf.configure(MAILQUEUE_KEY_PREFIX=value)
 
-    def test_delays_are_a_list_of_seconds(self, monkeypatch):
-        monkeypatch.setenv("MAILQUEUE_RETRY_DELAYS", "[1, 2.5]")
+    @pytest.mark.parametrize("text", ["1, 2.5", "[1, 2.5]"])
+    def test_delays_are_a_list_of_seconds(self, text, monkeypatch):
+        monkeypatch.setenv("MAILQUEUE_RETRY_DELAYS", text)
         assert conf.get("MAILQUEUE_RETRY_DELAYS") == (1, 2.5)
-        for wrong in ("[]", "[0]", '["soon"]', "5"):
-            monkeypatch.setenv("MAILQUEUE_RETRY_DELAYS", wrong)
-            assert "must be a list of numbers above 0" in problem("MAILQUEUE_RETRY_DELAYS")
+        conf.configure(MAILQUEUE_RETRY_DELAYS=[5])
+        assert conf.get("MAILQUEUE_RETRY_DELAYS") == (5,)
+
+    @pytest.mark.parametrize("text", ["[]", "[0]", '["soon"]', '{"a": 1}', "1;2"])
+    def test_a_delay_is_a_number_above_zero(self, text, monkeypatch):
+        monkeypatch.setenv("MAILQUEUE_RETRY_DELAYS", text)
+        assert problem("MAILQUEUE_RETRY_DELAYS").startswith("MAILQUEUE_RETRY_DELAYS (from the environment): ")
 
     @pytest.mark.parametrize("name", ["MAILQUEUE_SPOOL", "MAILQUEUE_DURABILITY"])
     def test_a_setting_that_does_nothing_yet_is_not_ignored_in_silence(self, name):
