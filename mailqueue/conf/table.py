@@ -193,6 +193,7 @@ SETTINGS: tuple[Setting, ...] = (
         "JSON",
         {},
         "Named ways out, as in Django 6.1: alias to backend and options.",
+        shown="unset",
     ),
     Setting("EMAIL_BACKEND", DottedPath(), "dotted path", QUEUE_BACKEND, "The backend of send_mail() and its kin."),
     Setting("EMAIL_HOST", Text(), "host", "localhost", "The relay that the SMTP backend delivers to."),
