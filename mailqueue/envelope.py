@@ -1,0 +1,316 @@
+"""The envelope: the unit of queueing, version 1 of what travels between the web app and the workers.
+
+One message with its sender and recipients, ids and options, as plain data. ``pack`` makes it of a message and
+``unpack`` a message of it, so that what a relay receives is what a synchronous send would have sent. Leaves bytes and
+compression to ``mailqueue.codec``.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from datetime import datetime
+from email.charset import Charset
+from email.parser import BytesHeaderParser
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from mailqueue import conf
+from mailqueue.blobs import Blob, Content, Luggage, restore
+from mailqueue.charset import CharsetSpec
+from mailqueue.errors import InvalidMessage, MessageTooLarge, TooManyRecipients, WireError
+from mailqueue.extras import pack_extras, plain, text, unpack_extras
+from mailqueue.lanes import DEFAULT_LANE
+from mailqueue.mail.address import envelope_address
+from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
+from mailqueue.mail.render import render
+from mailqueue.parts import Part, pack_alternative, pack_attachment, unpack_alternative, unpack_attachment
+from mailqueue.rendered import RenderedMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["VERSION", "Envelope", "Kind", "Limits", "OnUnknown", "pack", "unpack"]
+
+VERSION: Final = 1
+_UTF8: Final = "utf-8"  # one object, for a default is left out of the JSON if it is the same one
+
+Kind: TypeAlias = Literal["message", "alternatives", "rendered"]
+OnUnknown: TypeAlias = Literal["resend", "hold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a message may have at most; checked in the caller."""
+
+    message_bytes: int = 25 * 1024 * 1024  # as rendered, estimated within a few per cent
+    recipients: int = 1000
+    header_bytes: int = 256 * 1024  # relays take less of one field: Postfix's header_size_limit is 102,400
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=VERSION):
+    """One queued message. What it has of a message is named as Django names the attribute.
+
+    ``kind`` is the class that it comes back as: EmailMessage, EmailMultiAlternatives, or a RenderedMessage, whose
+    bytes are in ``raw`` and whose recipients in ``rcpt``.
+    """
+
+    id: str
+    created: float  # s since the epoch, by the producer's clock
+    lane: str = DEFAULT_LANE
+    relay: str = ""  # alias of the relay that is to deliver; "" is the default delivery backend
+    on_unknown: OnUnknown = "resend"
+    labels: dict[str, Any] = {}  # the caller's own, given as enqueue(metadata=...)
+
+    kind: Kind = "message"
+    subject: str = ""
+    body: Content = ""
+    content_subtype: str = "plain"
+    from_email: str = ""
+    to: tuple[str | None, ...] = ()  # Django lets empty entries stand; no mail goes to them
+    cc: tuple[str | None, ...] = ()
+    bcc: tuple[str | None, ...] = ()
+    reply_to: tuple[str | None, ...] = ()
+    headers: dict[str, str] = {}  # with Date and Message-ID, fixed when it was packed
+    alternatives: tuple[Part, ...] = ()
+    attachments: tuple[Part, ...] = ()
+    encoding: str | CharsetSpec = _UTF8
+    mixed_subtype: str = "mixed"
+    alternative_subtype: str = "alternative"
+    extras: dict[str, Any] = {}  # attributes for third-party backends: mailqueue.extras
+
+    raw: Content | None = None
+    rcpt: tuple[str, ...] = ()
+
+    def recipients(self) -> list[str]:
+        """Every address that it goes to, once, in the order to, cc, bcc; as the caller wrote them."""
+        if self.kind == "rendered":
+            return list(dict.fromkeys(self.rcpt))
+        return list(dict.fromkeys(entry for entry in (*self.to, *self.cc, *self.bcc) if entry))
+
+    @property
+    def message_id(self) -> str:
+        """The Message-ID header, or the empty string if a message of the caller's own class has none."""
+        return next((value for name, value in self.headers.items() if name.lower() == "message-id"), "")
+
+    def blobs(self) -> tuple[str, ...]:
+        """The content hashes of the large parts that it refers to, each once."""
+        return tuple(dict.fromkeys(self._blobs()))
+
+    def _blobs(self) -> Iterator[str]:
+        for content in (self.body, self.raw):
+            if isinstance(content, Blob):
+                yield content.sha256
+        for part in (*self.alternatives, *self.attachments):
+            yield from part.blobs()
+
+
+def pack(
+    message: Any,
+    *,
+    id: str,  # noqa: A002 - the field's name
+    now: float,
+    lane: str = DEFAULT_LANE,
+    relay: str = "",
+    on_unknown: OnUnknown = "resend",
+    labels: Mapping[str, Any] | None = None,
+    limits: Limits = Limits(),
+) -> tuple[Envelope, dict[str, bytes]]:
+    """Return ``message`` as an envelope, and its large parts by their content hashes.
+
+    Takes our message classes, Django's, and whatever else has ``message()`` and ``recipients()``. Builds the message
+    once, so that everything that could not be sent is refused here; fixes its Date and its Message-ID.
+
+    Raises:
+        TypeError: for what is no message, and for an attribute or a label that JSON cannot carry.
+        MessageTooLarge, TooManyRecipients, InvalidMessage: for what is above ``limits``.
+        ValueError: and whatever else ``message.message()`` raises, for what cannot be rendered.
+    """
+    if not (callable(getattr(message, "message", None)) and callable(getattr(message, "recipients", None))):
+        raise TypeError(f"{type(message).__name__} is no mail message: it has no message() and recipients()")
+    encoding = _encoding(message)
+    _check_addresses(message, encoding, limits)
+    luggage = Luggage()
+    kind = _kind(message, encoding)
+    fields = _render(message, luggage) if kind == "rendered" else _take_apart(message, encoding, luggage, limits)
+    if luggage.size > limits.message_bytes:
+        raise MessageTooLarge(
+            f"the message has about {luggage.size} octets, and MAILQUEUE_MAX_MESSAGE_BYTES is {limits.message_bytes}",
+            size=luggage.size,
+            limit=limits.message_bytes,
+        )
+    envelope = Envelope(
+        id=id,
+        created=now,
+        lane=lane,
+        relay=relay,
+        on_unknown=on_unknown,
+        labels=plain(dict(labels), "metadata") if labels else {},
+        kind=kind,
+        extras=pack_extras(message),
+        **fields,
+    )
+    return envelope, luggage.blobs
+
+
+def unpack(envelope: Envelope, blobs: Mapping[str, bytes]) -> EmailMessage:
+    """Return the message of ``envelope``, which renders as the one that was packed.
+
+    Raises:
+        WireError: if one of its large parts is not in ``blobs``, or the envelope is not what ``pack`` makes.
+    """
+    message: EmailMessage
+    if envelope.kind == "rendered":
+        message = RenderedMessage(_octets(envelope.raw, blobs), envelope.rcpt)
+    elif envelope.kind == "alternatives":
+        message = EmailMultiAlternatives()
+        message.alternatives = [unpack_alternative(part, blobs) for part in envelope.alternatives]
+    else:
+        message = EmailMessage()
+    encoding = envelope.encoding
+    message.subject = envelope.subject
+    message.body = _text(envelope.body, blobs)
+    message.content_subtype = envelope.content_subtype
+    message.from_email = envelope.from_email
+    message.to = list(envelope.to)
+    message.cc = list(envelope.cc)
+    message.bcc = list(envelope.bcc)
+    message.reply_to = list(envelope.reply_to)
+    message.extra_headers = dict(envelope.headers)
+    message.attachments = [unpack_attachment(part, blobs) for part in envelope.attachments]
+    message.encoding = encoding.charset() if isinstance(encoding, CharsetSpec) else encoding
+    message.mixed_subtype = envelope.mixed_subtype
+    if isinstance(message, EmailMultiAlternatives):
+        message.alternative_subtype = envelope.alternative_subtype
+    unpack_extras(message, envelope.extras)
+    return message
+
+
+def _text(content: Content, blobs: Mapping[str, bytes]) -> str:
+    held = restore(content, blobs)
+    if not isinstance(held, str):
+        raise WireError("the body of a message is no text")
+    return held
+
+
+def _octets(content: Content | None, blobs: Mapping[str, bytes]) -> bytes:
+    held = None if content is None else restore(content, blobs)
+    if not isinstance(held, bytes):
+        raise WireError("a rendered message has no bytes")
+    return held
+
+
+# -- what is refused before anything is built
+
+
+def _encoding(message: Any) -> str | Charset:
+    encoding: str | Charset = getattr(message, "encoding", None) or conf.get("DEFAULT_CHARSET")
+    return encoding if isinstance(encoding, Charset) or encoding != _UTF8 else _UTF8
+
+
+def _check_addresses(message: Any, encoding: str | Charset, limits: Limits) -> None:
+    recipients = message.recipients()
+    if len(recipients) > limits.recipients:
+        raise TooManyRecipients(
+            f"{len(recipients)} recipients, and MAILQUEUE_MAX_RECIPIENTS is {limits.recipients}: send several messages",
+            count=len(recipients),
+            limit=limits.recipients,
+        )
+    envelope_address(message.from_email, encoding)
+    for recipient in recipients:  # bcc too, which message() does not look at
+        envelope_address(recipient, encoding)
+
+
+# -- which messages travel as data, and which as bytes
+
+_HOMES: Final = ("mailqueue.mail.message", "django.core.mail.message")
+#: Methods of a message that its bytes and recipients do not depend on: a subclass may have its own.
+_HARMLESS: Final = frozenset({"attach", "attach_alternative", "attach_file", "body_contains", "get_connection", "send"})
+
+
+def _kind(message: Any, encoding: str | Charset) -> Kind:
+    kind, methods = _class_kind(message.__class__)
+    if kind == "rendered" or not methods.isdisjoint(vars(message)):
+        return "rendered"
+    if isinstance(encoding, Charset) and CharsetSpec.of(encoding) is None:
+        return "rendered"
+    if any(isinstance(entry, tuple) for entry in (*message.to, *message.cc, *message.reply_to)):
+        return "rendered"  # pairs are for the envelope alone; what a header makes of one is not for us to repeat
+    return kind
+
+
+@functools.lru_cache(maxsize=256)
+def _class_kind(cls: type) -> tuple[Kind, frozenset[str]]:
+    """The kind of the messages of ``cls``, and the names of the methods that make their bytes and recipients."""
+    homes = [base for base in cls.__mro__ if base.__module__ in _HOMES]
+    methods = frozenset(
+        name
+        for base in homes
+        for name, value in vars(base).items()
+        if callable(value) and not name.startswith("__") and name not in _HARMLESS
+    )
+    strangers = [base for base in cls.__mro__ if base not in homes and base is not object]
+    if not homes or any(not methods.isdisjoint(vars(base)) for base in strangers):
+        return "rendered", methods
+    is_multi = any(base.__name__ == "EmailMultiAlternatives" for base in homes)
+    return ("alternatives" if is_multi else "message"), methods
+
+
+# -- from a message to the fields of its envelope
+
+
+def _take_apart(message: Any, encoding: str | Charset, luggage: Luggage, limits: Limits) -> dict[str, Any]:
+    built = message.message()
+    size = sum(len(name) + len(str(value)) + 4 for name, value in built.items())
+    if size > limits.header_bytes:
+        raise InvalidMessage(f"the headers of the message have {size} octets, and {limits.header_bytes} is the limit")
+    luggage.size += size
+    return {
+        "subject": text(message.subject),
+        "body": luggage.check_in("" if message.body is None else text(message.body)),
+        "content_subtype": message.content_subtype,
+        "from_email": text(message.from_email),
+        **_addresses(message),
+        "headers": _headers(message.extra_headers, built),
+        "alternatives": tuple(
+            pack_alternative(entry, luggage) for entry in getattr(message, "alternatives", None) or ()
+        ),
+        "attachments": tuple(pack_attachment(entry, luggage) for entry in message.attachments),
+        "encoding": CharsetSpec.of(encoding) if isinstance(encoding, Charset) else encoding,
+        "mixed_subtype": message.mixed_subtype,
+        "alternative_subtype": getattr(message, "alternative_subtype", "alternative"),
+    }
+
+
+def _render(message: Any, luggage: Luggage) -> dict[str, Any]:
+    octets = render(message)
+    headers = BytesHeaderParser().parsebytes(octets)
+    return {
+        "subject": text(getattr(message, "subject", "")),
+        "from_email": text(message.from_email),
+        **_addresses(message),
+        "headers": {name: text(headers[name]) for name in ("Date", "Message-ID") if name in headers},
+        "raw": luggage.check_in(octets),
+        "rcpt": tuple(map(_address, message.recipients())),
+    }
+
+
+def _addresses(message: Any) -> dict[str, tuple[str | None, ...]]:
+    return {
+        name: tuple(None if entry is None else _address(entry) for entry in getattr(message, name, None) or ())
+        for name in ("to", "cc", "bcc", "reply_to")
+    }
+
+
+def _address(entry: Any) -> str:
+    return text(entry[1] if isinstance(entry, tuple) else entry)
+
+
+def _headers(given: Mapping[str, Any], built: Any) -> dict[str, str]:
+    """The caller's headers, and before them the Date and Message-ID that ``built`` got, where Django has them too."""
+    names = {name.lower() for name in given}
+    fixed = {name: text(built[name]) for name in ("Date", "Message-ID") if name.lower() not in names}
+    for name, value in given.items():
+        fixed[text(name)] = text(built[name] if isinstance(value, datetime) else value)
+    return fixed
