@@ -49,14 +49,15 @@ def configure(**settings: Any) -> None:
     """Set settings from code: the source that wins over all others. Calls add up; ``reset()`` forgets them.
 
     None stands for itself where it is a value (EMAIL_TIMEOUT=None), and for "not set" elsewhere. Raises
-    ImproperlyConfigured with every unknown name and every bad value; nothing is set then.
+    ImproperlyConfigured with every unknown name and every bad value; nothing is set then. What is wrong inside a
+    value (an entry of MAILERS, a person of ADMINS) is told by who uses it, and by ``check()``.
     """
     global _configured  # noqa: PLW0603 - the settings of the process
     problems = [_unknown(name) for name in settings if name not in _BY_NAME]
     for name, raw in settings.items():
         # A lazy string stays lazy: what it depends on may not be ready yet.
         if name in _BY_NAME and raw is not None and type(raw).__name__ != "__proxy__":
-            problems += _evaluate(_BY_NAME[name], _CODE, raw)[1]
+            problems += filter(None, [_convert(_BY_NAME[name], _CODE, raw)[1]])
     if problems:
         raise ImproperlyConfigured(*problems)
     with _lock:

@@ -87,8 +87,15 @@ def test_workers_can_read_the_certificates(tmp_path):
 
 
 def test_the_charset_is_known():
-    with pytest.raises(ImproperlyConfigured, match="'utf-9' is no charset"):
-        conf.configure(DEFAULT_CHARSET="utf-9")
+    conf.configure(DEFAULT_CHARSET="utf-9")
+    assert only() == "DEFAULT_CHARSET (from configure()): 'utf-9' is no charset that Python knows; use utf-8"
+
+
+def test_people_are_addresses_or_pairs():
+    conf.configure(ADMINS="ann@example.org", MANAGERS=["ann@example.org", ("Bob", "bob@example.org")])
+    assert only().startswith(
+        "ADMINS (from configure()): it must be a list of addresses or of pairs of name and address"
+    )
 
 
 @pytest.mark.parametrize(
