@@ -33,7 +33,7 @@ class Octets(msgspec.Struct, frozen=True, tag_field="is", tag="octets"):
 class Blob(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag="blob"):
     """A part that is stored under the hex SHA-256 of its ``size`` octets; ``text`` if it was a str."""
 
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     size: Annotated[int, msgspec.Meta(ge=0)]
     text: bool = False
 
