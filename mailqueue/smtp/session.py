@@ -45,8 +45,9 @@ class Answer:
     """What became of one transaction.
 
     ``ending`` and ``results`` are as in an Outcome, by the addresses of the Mail; PROGRESS leaves ``rest`` for another
-    transaction. ``stage`` and ``reply`` tell where and by which words it was refused as a whole, and ``trouble`` why
-    the connection is closed. ``withdrawn``: ``begin`` said that the message is not to be sent any more.
+    transaction. ``stage`` and ``reply`` tell where and by which words it was refused as a whole (``recipient``: whom
+    those were about), and ``trouble`` why the connection is closed. ``withdrawn``: ``begin`` said that the message is
+    not to be sent any more.
     """
 
     ending: Ending
@@ -54,6 +55,7 @@ class Answer:
     rest: tuple[str, ...] = ()
     stage: Stage | None = None
     reply: Reply | None = None
+    recipient: str = ""
     trouble: RelayTrouble | None = None
     withdrawn: bool = False
 
@@ -66,6 +68,7 @@ class _Transaction:
     stage: Stage = Stage.MAIL
     accepted: list[str] = field(default_factory=list)  # by RCPT
     results: dict[str, Result] = field(default_factory=dict)
+    recipient: str = ""  # whom the last RCPT was about
     rest: tuple[str, ...] = ()
     idle: bool = False  # nothing was sent that is not answered
     sealed: bool = False  # the last byte may have gone out
@@ -167,6 +170,7 @@ class Session:
         reply = None
         asked = [recipient for recipient in current.mail.recipients if recipient not in current.results]
         for position, recipient in enumerate(asked):
+            current.recipient = recipient
             reply, meaning = self._exchange(f"rcpt TO:<{recipient}>", Stage.RCPT)
             if meaning.verdict is Verdict.ACCEPTED:
                 current.accepted.append(recipient)
@@ -226,7 +230,7 @@ class Session:
             self.abort()
             trouble = trouble_with(reply, stage, reconnect=meaning.verdict is Verdict.DEFERRED)
             if stage is not Stage.FINAL:
-                return Answer(Ending.UNSENT, stage=stage, reply=reply, trouble=trouble)
+                return Answer(Ending.UNSENT, stage=stage, reply=reply, recipient=current.recipient, trouble=trouble)
             if meaning.surprise:
                 return Answer(Ending.UNKNOWN, current.results, stage=stage, reply=reply, trouble=trouble)
         else:
