@@ -207,8 +207,8 @@ class URL(Kind):
                 raise ValueError(f"it does not begin with a scheme; use one of {known}")
             if scheme not in self.schemes:
                 raise ValueError(f"its scheme {scheme}:// is not one of {known}{nearest(scheme, self.schemes)}")
-            if problem := url.problem(one):
-                raise ValueError(problem)
+        if problem := url.problem(text):
+            raise ValueError(problem)
         return SecretURL(self.spelt(text))
 
 

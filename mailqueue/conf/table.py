@@ -37,7 +37,6 @@ _LEDGER = URL(schemes=(*REDIS_SCHEMES, "memory"), spelt=for_redis)
 _BROKER = URL(schemes=(*REDIS_SCHEMES, "amqp", "amqps", "pyamqp", "memory"), spelt=for_kombu)
 
 _RELAY_OPTIONS: dict[str, Kind] = {
-    "connections": Whole(),
     "idle_seconds": Number(),
     "max_messages": Whole(),
     "max_age_seconds": Number(),

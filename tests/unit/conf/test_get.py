@@ -266,10 +266,10 @@ class TestStructured:
         assert conf.get("MAILERS") == {}
 
     def test_options_of_relays_are_known_ones(self):
-        conf.configure(MAILQUEUE_RELAYS={"ses": {"connections": 4}})
-        assert conf.get("MAILQUEUE_RELAYS") == {"ses": {"connections": 4}}
-        with pytest.raises(ImproperlyConfigured, match="no option 'connection'; did you mean connections"):
-            conf.configure(MAILQUEUE_RELAYS={"ses": {"connection": 4}})
+        conf.configure(MAILQUEUE_RELAYS={"ses": {"max_messages": 4}})
+        assert conf.get("MAILQUEUE_RELAYS") == {"ses": {"max_messages": 4}}
+        with pytest.raises(ImproperlyConfigured, match="no option 'max_message'; did you mean max_messages"):
+            conf.configure(MAILQUEUE_RELAYS={"ses": {"max_message": 4}})
         with pytest.raises(ImproperlyConfigured, match="must map aliases"):
             conf.configure(MAILQUEUE_RELAYS={"ses": 4})
 

@@ -21,7 +21,8 @@ from mailqueue.conf import url
         "unix:///run/valkey.sock?db=1",
         "amqp://u:p@localhost:5672//",
         "amqps://localhost/vhost",
-        "sentinel://one:26379",
+        "sentinel://one:26379,two/mymaster/0",
+        "sentinel://one:26379;sentinel://two:26379/0?master_name=mymaster",
         "memory://a-name",
     ],
 )
@@ -39,7 +40,17 @@ def test_a_password_with_a_slash_and_no_at_sign_does_not_pass_for_a_host():
     assert "percent-encode" in url.problem("redis://user:hunter2/0")
 
 
-@pytest.mark.parametrize("wrong", ["redis://localhost/mail", "rediss://localhost/0/1", "sentinel://one/x"])
+def test_the_port_of_every_server_counts():
+    assert "port" in url.problem("amqp://u:p@one:99999//;amqp://u:p@two:5672//")
+    assert "port" in url.problem("sentinel://one:99999,two:26379/mymaster/0")
+
+
+@pytest.mark.parametrize("wrong", ["sentinel://one:26379", "sentinel://one:26379/0", "sentinel://one/"])
+def test_sentinels_are_asked_for_a_service(wrong):
+    assert "does not name the service" in url.problem(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["redis://localhost/mail", "rediss://localhost/0/1"])
 def test_a_database_of_redis_is_a_number(wrong):
     """redis-py takes a name for database 0 without a word."""
     assert "database is no number" in url.problem(wrong)
@@ -93,3 +104,28 @@ def test_the_libraries_understand_what_they_get():
         "path": "/run/v.sock",
         "connection_class": redis_connection.UnixDomainSocketConnection,
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "urls", "service"),
+    [
+        ("sentinel://one:26379/mymaster/2", "sentinel://one:26379/2", "mymaster"),
+        ("sentinel://u:p/@@one,two:7/mymaster", "sentinel://u:p/@@one/0;sentinel://two:7", "mymaster"),
+        ("sentinel://one;sentinel://two/3?master_name=m", "sentinel://one/3;sentinel://two", "m"),
+    ],
+)
+def test_kombu_gets_the_sentinels_as_a_list_and_the_service_beside_it(given, urls, service):
+    assert url.transport(given) == (urls, {"master_name": service})
+
+
+def test_other_brokers_need_no_options():
+    assert url.transport("redis://h/0") == ("redis://h/0", {})
+
+
+def test_kombu_understands_the_sentinels():
+    kombu = pytest.importorskip("kombu")
+    urls, options = url.transport("sentinel://u:p@one:26379,two:26380/mymaster/2")
+    with kombu.Connection(urls, transport_options=options) as connection:
+        assert connection.transport.driver_type == "redis"
+        assert (connection.userid, connection.password, connection.virtual_host) == ("u", "p", "2")
+        assert connection.alt == ["sentinel://u:p@one:26379/2", "sentinel://two:26380"]
