@@ -17,7 +17,10 @@ from mailqueue.testing.environment import clean_environment
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("django_settings")
+pytestmark = [
+    pytest.mark.usefixtures("django_settings"),
+    pytest.mark.filterwarnings("ignore:The EMAIL_"),  # Django 6.1, about the settings that these tests set
+]
 
 
 def test_djangos_defaults_do_not_count(monkeypatch):
@@ -129,22 +132,22 @@ def run(code: str, path: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
-READ = "from mailqueue import conf; print(conf.get('EMAIL_HOST'))"
+READ = "from mailqueue import conf; print(conf.get('SERVER_EMAIL'))"
 
 
 def test_a_settings_module_is_loaded_when_a_setting_is_asked_for(tmp_path):
-    (tmp_path / "site_settings.py").write_text("EMAIL_HOST = 'module.example'\nSECRET_KEY = 'x'\n")
-    assert run(READ, tmp_path, DJANGO_SETTINGS_MODULE="site_settings") == "module.example"
+    (tmp_path / "site_settings.py").write_text("SERVER_EMAIL = 'root@module.example'\nSECRET_KEY = 'x'\n")
+    assert run(READ, tmp_path, DJANGO_SETTINGS_MODULE="site_settings") == "root@module.example"
 
 
 def test_without_django_its_variable_means_nothing(tmp_path):
     hide = "import sys; sys.modules['django'] = None; "
-    assert run(hide + READ, tmp_path, DJANGO_SETTINGS_MODULE="site_settings") == "localhost"
+    assert run(hide + READ, tmp_path, DJANGO_SETTINGS_MODULE="site_settings") == "root@localhost"
 
 
 def test_a_django_that_is_imported_but_not_configured_is_left_alone(tmp_path):
     code = "import django.conf; " + READ + "; assert not django.conf.settings.configured"
-    assert run(code, tmp_path) == "localhost"
+    assert run(code, tmp_path) == "root@localhost"
 
 
 def test_a_settings_module_that_is_missing_is_djangos_to_tell(tmp_path):
