@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.errors import InvalidMessage
-from mailqueue.lanes import DEFAULT_LANE, LANES, TASK_NAME, check_lane, queue_name
+from mailqueue.lanes import DEFAULT_LANE, LANES, TASK_NAME, check_lane, queue_name, task_queue
 
 
 def test_lanes_stand_in_the_order_in_which_workers_serve_them():
@@ -19,7 +19,13 @@ def test_the_task_is_known_by_its_name_alone():
     assert TASK_NAME == "workers.tasks.deliver"
 
 
-@pytest.mark.parametrize("ask", [queue_name, check_lane])
+@pytest.mark.parametrize("ask", [queue_name, check_lane, task_queue])
 def test_an_unknown_lane_is_refused_and_the_lanes_are_named(ask):
     with pytest.raises(InvalidMessage, match="no lane 'fast': the lanes are urgent, default, bulk"):
         ask("fast")
+
+
+def test_both_sides_declare_a_durable_queue_with_a_direct_exchange_of_its_name():
+    queue = task_queue("bulk")
+    assert (queue.name, queue.routing_key, queue.durable) == ("mailqueue.bulk", "mailqueue.bulk", True)
+    assert (queue.exchange.name, queue.exchange.type, queue.exchange.durable) == ("mailqueue.bulk", "direct", True)
