@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mailqueue.errors import InvalidMessage
 
 if TYPE_CHECKING:
-    from kombu import Queue
+    from kombu.entity import Queue
 
 __all__ = ["DEFAULT_LANE", "LANES", "TASK_NAME", "check_lane", "queue_name", "task_queue"]
 
@@ -42,7 +42,8 @@ def task_queue(lane: str) -> Queue:
     Raises InvalidMessage for a lane that is none.
     """
     # kombu takes 50 ms to import: not in a web process that only builds messages.
-    from kombu import Exchange, Queue  # noqa: PLC0415
+    from kombu.entity import Exchange, Queue  # noqa: PLC0415
 
     name = queue_name(lane)
-    return Queue(name, Exchange(name, type="direct", durable=True), routing_key=name, durable=True)
+    exchange = Exchange(name, type="direct", durable=True)  # type: ignore[no-untyped-call]
+    return Queue(name, exchange, routing_key=name, durable=True)  # type: ignore[no-untyped-call]

@@ -1,0 +1,235 @@
+"""The way to the broker: parcels as Celery tasks, published with kombu alone.
+
+A web process needs no Celery: its message protocol 2 is documented, and workers know the task by its name. What
+becomes of a message is not decided here: what cannot be published is given back, and the ledger has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import uuid
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from kombu.connection import Connection
+from kombu.exceptions import KombuError
+from kombu.messaging import Producer
+
+from mailqueue.conf.url import split, transport
+from mailqueue.errors import ImproperlyConfigured
+from mailqueue.lanes import LANES, TASK_NAME, queue_name, task_queue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailqueue.codec import Parcel
+
+__all__ = ["Publisher"]
+
+logger = logging.getLogger(__name__)
+
+#: Parts of the deadline: how long one answer of the broker may take, and one connect. Together with the repetition
+#: on a new connection, which only a quick failure has, they stay within it.
+_ANSWER: Final = 0.4
+_CONNECT: Final = 0.2
+#: s; after a failure that took long, how long nothing is tried, so that not every mail waits for a frozen broker.
+_PAUSE: Final = 1.0
+#: Octets of tasks that are written at once.
+_WRITE: Final = 1024 * 1024
+
+_EMBED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_encode: Final = msgspec.json.Encoder().encode
+
+#: Connections from before a fork: they are the parent's, and to close one, or to lose it, would end the parent's.
+_parents: Final[list[Any]] = []
+
+
+class Publisher:
+    """Publishes parcels to a broker. Safe across threads and fork; connects when it is first used, and again.
+
+    Args:
+        broker_url: As MAILQUEUE_BROKER_URL.
+        deadline: How long ``publish`` may take, in s.
+
+    Raises:
+        ImproperlyConfigured: for a URL that kombu has no transport for.
+    """
+
+    def __init__(self, broker_url: str, *, deadline: float = 2.0) -> None:
+        self._url, self._options = transport(broker_url)
+        self._deadline = deadline
+        self._pid = os.getpid()
+        self._idle: list[_Line] = []  # pop and append are atomic; it grows to as many as publish at a time
+        self._paused_until = 0.0
+        try:
+            found = self._connection()
+            self._expected: tuple[type[BaseException], ...] = (
+                *found.connection_errors,
+                *found.channel_errors,
+                KombuError,
+                OSError,
+            )
+        except (ImportError, KeyError) as trouble:
+            raise ImproperlyConfigured(f"MAILQUEUE_BROKER_URL: kombu has no transport for it ({trouble})") from None
+
+    def publish(self, parcels: Sequence[Parcel], *, within: float | None = None) -> list[Parcel]:
+        """Publish each parcel as a task; returns those that were not, or that may not have been.
+
+        Never raises for trouble with the broker. A connection that it has closed meanwhile is opened again, once. To
+        publish a parcel twice harms nothing: its messages are claimed once.
+
+        Args:
+            parcels: Any number, of any lanes.
+            within: A shorter deadline for this call, in s.
+        """
+        end = time.monotonic() + (self._deadline if within is None else min(within, self._deadline))
+        left = list(parcels)
+        if left and time.monotonic() >= self._paused_until:
+            line = self._take()
+            done = self._send(line, left, end)
+            if not done and line is not None and time.monotonic() >= self._paused_until:
+                self._idle.clear()  # as stale as that one; dropping them closes them
+                self._send(None, left, end)
+        return left
+
+    def close(self) -> None:
+        """Close the connections of this process; the publisher may be used again."""
+        self._forget_parents()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _send(self, line: _Line | None, left: list[Parcel], end: float) -> bool:
+        """Publish from ``left`` what time allows, through ``line`` or a new one; False for trouble with the broker."""
+        began = time.monotonic()
+        try:
+            line = line or _Line(self._connection(), self._deadline * _ANSWER)
+            line.send(left, end)
+        except Exception as trouble:  # whatever it is: the messages are accepted, and must not look as if they were not
+            known = isinstance(trouble, self._expected)
+            logger.warning(
+                "action=publish_failed tasks=%d error=%s", len(left), type(trouble).__name__, exc_info=not known
+            )
+            if line is not None:
+                line.drop()
+            now = time.monotonic()
+            if now - began > self._deadline * _CONNECT:
+                self._paused_until = now + _PAUSE
+            return False
+        self._idle.append(line)
+        return True
+
+    def _take(self) -> _Line | None:
+        self._forget_parents()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _forget_parents(self) -> None:
+        if self._pid != os.getpid():
+            _parents.append(self._idle)
+            self._idle = []
+            self._pid = os.getpid()
+
+    def _connection(self) -> Any:
+        servers = len(split(self._url))
+        answer = self._deadline * _ANSWER
+        connect = self._deadline * _CONNECT / servers
+        if self._url.startswith(("amqp", "pyamqp")):
+            options = {"confirm_publish": True, "read_timeout": answer, "write_timeout": answer}
+        else:
+            options = {"socket_timeout": answer, "socket_connect_timeout": connect, "socket_keepalive": True}
+        # Each server of a list is tried once; kombu's own default is to try for ever.
+        options |= {"max_retries": servers - 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+        options |= self._options
+        return Connection(self._url, connect_timeout=connect, transport_options=options)  # type: ignore[no-untyped-call]
+
+
+class _Line:
+    """One open connection with its producer, for one thread at a time."""
+
+    def __init__(self, connection: Any, patience: float) -> None:
+        self._connection = connection
+        self._patience = patience
+        self._origin = f"{os.getpid()}@{socket.gethostname()}"
+        try:
+            self._producer: Any = Producer(connection)  # type: ignore[no-untyped-call]
+            channel = self._producer.channel
+            if connection.transport.driver_type == "redis":
+                # kombu makes a client for every operation, which costs as much as the operation (measured).
+                with channel.conn_or_acquire() as client:
+                    held = nullcontext(client)
+                channel.conn_or_acquire = lambda _client=None: held
+            for lane in LANES:
+                queue: Any = task_queue(lane)
+                queue(channel).declare()
+        except BaseException:
+            self.drop()
+            raise
+
+    def send(self, left: list[Parcel], end: float) -> None:
+        """Publish from ``left`` until it is empty or the time is ``end``; what is published leaves the list."""
+        while left and time.monotonic() < end:
+            count = size = 0
+            with self._producer.batch() if len(left) > 1 else nullcontext():
+                for parcel in left:
+                    size += self._publish(parcel)
+                    count += 1
+                    if size >= _WRITE:
+                        break
+            del left[:count]
+
+    def close(self) -> None:
+        """Close the connection in order."""
+        self._connection.release()
+
+    def drop(self) -> None:
+        """Let go of the connection without a word: the broker may not answer."""
+        self._connection.collect()
+
+    def _publish(self, parcel: Parcel) -> int:
+        task_id = str(uuid.uuid4())
+        body = _encode([[parcel.to_wire()], {}, _EMBED])
+        self._producer.publish(
+            body,
+            exchange="",  # the default exchange takes it to the queue of this name
+            routing_key=queue_name(parcel.lane),
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=_headers(task_id, self._origin),
+            correlation_id=task_id,
+            reply_to="",
+            delivery_mode=2,  # persistent
+            timeout=self._patience,
+            confirm_timeout=self._patience,
+        )
+        return len(body)
+
+
+def _headers(task_id: str, origin: str) -> dict[str, Any]:
+    """The headers of a task in Celery's message protocol 2. The reprs are empty: they would show addresses in clear."""
+    return {
+        "lang": "py",
+        "task": TASK_NAME,
+        "id": task_id,
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "group": None,
+        "group_index": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "root_id": task_id,
+        "parent_id": None,
+        "argsrepr": "",
+        "kwargsrepr": "",
+        "origin": origin,
+        "ignore_result": True,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+    }
