@@ -1,0 +1,298 @@
+"""From a task to the ledger's record: claiming, draining, delivering, recording."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from mailqueue import codec
+from mailqueue.codec import Parcel
+from mailqueue.envelope import pack
+from mailqueue.errors import RelayTrouble
+from mailqueue.ledger.base import Submission
+from mailqueue.ledger.states import State
+from mailqueue.mail import EmailMessage
+from mailqueue.outcome import Ending, Verdict
+from workers.drain import drain
+
+
+def mail(subject="Hello", *to):
+    return EmailMessage(subject, "Body\n", "app@example.com", list(to) or ["ann@example.com"])
+
+
+def entries(process, parcel):
+    return [process.ledger.get(message_id) for message_id, _ in parcel.items]
+
+
+def entry(process, parcel):
+    [found] = entries(process, parcel)
+    return found
+
+
+# -- outcomes
+
+
+def test_a_message_is_sent_and_recorded(process, backend, queue):
+    parcel = queue(mail())
+    drain(parcel, process)
+    assert backend.sent == [("Hello", ("ann@example.com",))]
+    found = entry(process, parcel)
+    assert (found.state, found.attempts) == (State.SENT, 1)
+    assert found.results["ann@example.com"].reply.code == 250
+
+
+def test_two_accepted_and_one_refused_give_partial(process, backend, queue, gone):
+    parcel = queue(mail("Hello", "a@x.org", "b@x.org", "c@x.org"))
+    backend.answers["b@x.org"] = gone
+    drain(parcel, process)
+    found = entry(process, parcel)
+    assert found.state is State.PARTIAL
+    assert {a: r.verdict for a, r in found.results.items()} == {
+        "a@x.org": Verdict.ACCEPTED,
+        "b@x.org": Verdict.REFUSED,
+        "c@x.org": Verdict.ACCEPTED,
+    }
+    assert found.reason == "550 5.1.1"
+
+
+def test_all_refused_give_failed(process, backend, queue, gone):
+    parcel = queue(mail("Hello", "a@x.org"))
+    backend.answers["a@x.org"] = gone
+    drain(parcel, process)
+    assert entry(process, parcel).state is State.FAILED
+
+
+def test_a_temporary_refusal_defers_by_the_policy(process, backend, queue, grey):
+    parcel = queue(mail("Hello", "a@x.org", "b@x.org"))
+    backend.answers["b@x.org"] = grey
+    drain(parcel, process)
+    found = entry(process, parcel)
+    assert found.state is State.DEFERRED
+    assert 59 <= found.due_at - found.updated_at <= 67
+    assert found.results["a@x.org"].verdict is Verdict.ACCEPTED
+
+
+def test_past_the_maximum_age_deferred_recipients_are_given_up(process, backend, queue, grey):
+    process.policy = dataclasses.replace(process.policy, max_age=0.0)
+    parcel = queue(mail("Hello", "a@x.org", "b@x.org"))
+    backend.answers["b@x.org"] = grey
+    drain(parcel, process)
+    found = entry(process, parcel)
+    assert (found.state, found.reason) == (State.PARTIAL, "maximum age reached")
+    assert found.results["b@x.org"].verdict is Verdict.REFUSED
+
+
+def test_a_lost_answer_is_unknown_and_the_others_go_over_the_next_connection(process, backend, queue):
+    parcel = queue(mail("one"), mail("two"), mail("three"))
+    backend.script = [None, Ending.UNKNOWN]
+    drain(parcel, process)
+    one, two, three = entries(process, parcel)
+    assert (one.state, three.state) == (State.SENT, State.SENT)
+    assert two.unknowns == 1
+    assert two.state is State.DEFERRED  # by its policy, resend
+    assert backend.opened == 2
+
+
+def test_an_unsent_message_is_sent_over_the_next_connection_at_no_charge(process, backend, queue):
+    parcel = queue(mail("one"))
+    backend.script = [Ending.UNSENT]
+    drain(parcel, process)
+    found = entry(process, parcel)
+    assert (found.state, found.attempts, found.unknowns) == (State.SENT, 1, 0)
+    assert backend.opened == 2
+
+
+def test_a_message_that_keeps_costing_connections_is_deferred_and_the_others_are_sent(process, backend, queue):
+    parcel = queue(mail("bad"), mail("good"))
+    backend.script = [lambda m: Ending.UNSENT if m.subject == "bad" else None] * 10
+    drain(parcel, process)
+    bad, good = entries(process, parcel)
+    assert (bad.state, bad.reason) == (State.DEFERRED, "451 4.4.2")
+    assert good.state is State.SENT
+
+
+def test_a_message_that_met_every_connection_first_goes_last_the_next_time(process, backend, queue):
+    lost = RelayTrouble("421 at MAIL", stage="mail", code=421, reconnect=True)
+    backend.before_begin = lambda message: (Ending.UNSENT, lost) if message.subject == "bad" else None
+    parcel = queue(mail("bad"), mail("good"))
+    drain(parcel, process)
+    bad, good = entries(process, parcel)
+    assert (bad.state, bad.attempts, bad.reason) == (State.DEFERRED, 1, "451 4.4.2")
+    assert (good.state, good.attempts, good.reason) == (State.DEFERRED, 0, "relay trouble at mail")
+    assert backend.opened == 4
+
+
+def test_progress_is_recorded_and_those_served_are_not_served_again(process, backend, queue):
+    parcel = queue(mail("Hello", "a@x.org", "b@x.org"))
+    backend.script = [Ending.PROGRESS]
+    drain(parcel, process)
+    found = entry(process, parcel)
+    assert found.state is State.SENT
+    assert set(found.results) == {"a@x.org", "b@x.org"}
+
+
+# -- the relay
+
+
+def test_relay_trouble_costs_a_message_nothing(process, backend, queue):
+    parcel = queue(mail("one"), mail("two"))
+    backend.script = [RelayTrouble("login failed", stage="auth")]
+    drain(parcel, process)
+    for found in entries(process, parcel):
+        assert (found.state, found.attempts) == (State.DEFERRED, 0)
+        assert found.reason == "relay trouble at auth"
+    assert process.relays.wait("") > 0
+
+
+def test_a_relay_in_trouble_is_left_alone_until_its_probe(process, backend, queue):
+    process.relays.troubled("", RelayTrouble("refused", stage="connect"))
+    parcel = queue(mail())
+    drain(parcel, process)
+    assert entry(process, parcel).state is State.DEFERRED
+    assert backend.opened == 0
+
+
+def test_a_relay_that_refuses_connections_is_tried_a_few_times(process, backend, queue):
+    backend.script = [RelayTrouble("refused", stage="connect", reconnect=True)] * 2
+    parcel = queue(mail())
+    drain(parcel, process)
+    assert entry(process, parcel).state is State.SENT
+    assert backend.opened == 3
+
+
+def test_a_relay_that_closes_after_each_message_delivers_them_all(process, backend, queue):
+    parcel = queue(*(mail(str(n)) for n in range(6)))
+    closing = RelayTrouble("421 too many messages", stage="mail", code=421, reconnect=True)
+    backend.script = [None, closing] * 6
+    drain(parcel, process)
+    assert [found.state for found in entries(process, parcel)] == [State.SENT] * 6
+    assert process.relays.wait("") == 0
+
+
+def test_messages_that_waited_out_their_age_fail_while_the_relay_is_down(process, backend, queue):
+    process.policy = dataclasses.replace(process.policy, max_age=0.0)
+    backend.script = [RelayTrouble("login failed", stage="auth")]
+    parcel = queue(mail())
+    drain(parcel, process)
+    found = entry(process, parcel)
+    assert (found.state, found.reason) == (State.FAILED, "maximum age reached")
+
+
+def test_a_bug_in_a_backend_harms_no_claim_for_long(process, backend, queue, caplog):
+    backend.script = [None, ZeroDivisionError("a bug")]
+    parcel = queue(mail("one"), mail("two"), mail("three"))
+    drain(parcel, process)
+    one, two, three = entries(process, parcel)
+    assert one.state is State.SENT
+    assert (two.state, three.state) == (State.DEFERRED, State.DEFERRED)
+    assert "a bug" in caplog.text
+
+
+# -- the batch
+
+
+def test_further_tasks_of_the_lane_join_the_batch(process, backend, tap, queue):
+    first = queue(mail("one"))
+    tap.parcels = [queue(mail("two")), queue(mail("three"), mail("four"))]
+    drain(first, process)
+    assert [subject for subject, _ in backend.sent] == ["one", "two", "three", "four"]
+    assert backend.opened == 1
+    [(lane, room, size)] = tap.asked
+    assert (lane, room, size) == ("default", 99, 1.0)
+
+
+def test_a_full_batch_takes_no_more(process, tap, queue):
+    process.batch_messages = 2
+    drain(queue(mail(), mail()), process)
+    assert tap.asked == []
+
+
+def test_a_suspect_that_was_taken_runs_alone_in_the_next_batch(process, backend, tap, queue):
+    first = queue(mail("one"))
+    suspect = dataclasses.replace(queue(mail("suspect")), alone=True)
+    tap.parcels = [queue(mail("two")), suspect]
+    drain(first, process)
+    assert [subject for subject, _ in backend.sent] == ["one", "two", "suspect"]
+    assert len(tap.asked) == 1  # nothing joins a suspect
+
+
+def test_a_second_copy_of_a_task_sends_nothing(process, backend, queue):
+    parcel = queue(mail())
+    drain(parcel, process)
+    drain(parcel, process)
+    assert len(backend.sent) == 1
+
+
+def test_a_barrier_is_only_claimed(process, backend):
+    drain(Parcel("default", 5, ()), process)
+    assert backend.opened == 0
+
+
+def test_mail_in_a_higher_lane_ends_the_batch_between_two_messages(process, backend, tap, queue, monkeypatch):
+    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    parcel = queue(*(mail(str(n)) for n in range(5)), lane="bulk")
+    backend.script = [None, lambda _m: tap.full.add("default")]
+    drain(parcel, process)
+    assert len(backend.sent) == 2
+    states = [found.state for found in entries(process, parcel)]
+    assert states == [State.SENT, State.SENT, State.DEFERRED, State.DEFERRED, State.DEFERRED]
+    assert all(found.attempts == 0 for found in entries(process, parcel)[2:])
+
+
+def test_a_lower_lane_does_not(process, backend, tap, queue, monkeypatch):
+    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    tap.full = {"bulk"}
+    drain(queue(*(mail(str(n)) for n in range(5)), lane="default"), process)
+    assert len(backend.sent) == 5
+
+
+def test_a_shutdown_ends_the_batch_and_gives_back_the_rest(process, backend, stop, queue):
+    parcel = queue(mail("one"), mail("two"), mail("three"))
+    backend.script = [lambda _m: stop.set()]
+    drain(parcel, process)
+    assert [found.state for found in entries(process, parcel)] == [State.SENT, State.DEFERRED, State.DEFERRED]
+
+
+def test_a_claim_that_was_lost_before_it_began_sends_nothing(process, backend, queue):
+    parcel = queue(mail("one"), mail("two"))
+    [(second, _)] = parcel.items[1:]
+    backend.script = [lambda _m: process.ledger.free(process.owner)]
+    drain(parcel, process)
+    assert backend.sent == []
+    assert process.ledger.get(second).state is State.DEFERRED
+
+
+# -- what cannot be read, what was forgotten
+
+
+def test_an_unreadable_envelope_is_held_with_its_reason(process):
+    ledger = process.ledger
+    broken = Submission("broken", b"{not json")
+    number = ledger.accept("default", [broken]).number
+    drain(Parcel("default", number, (("broken", b"{not json"),)), process)
+    found = ledger.get("broken")
+    assert found.state is State.HELD
+    assert "unreadable" in found.reason
+
+
+def test_a_task_without_a_record_is_accepted_again(process, backend):
+    envelope, _ = pack(mail(), id="forgotten", lane="default", relay="", now=time.time())
+    drain(Parcel("default", 1, (("forgotten", codec.encode(envelope)),)), process)
+    assert process.ledger.get("forgotten").state is State.SENT
+    assert process.ledger.counters()["restored"] == 1
+
+
+def test_a_task_without_a_record_that_is_past_the_retention_is_dropped(process, backend, caplog):
+    envelope, _ = pack(mail(), id="old", lane="default", relay="", now=1_000_000.0)
+    drain(Parcel("default", 1, (("old", codec.encode(envelope)),)), process)
+    assert backend.sent == []
+    assert "action=dropped message_id=old" in caplog.text
+
+
+def test_logs_name_no_address_and_no_subject_at_info(process, backend, queue, grey, caplog):
+    caplog.set_level("INFO")
+    backend.answers["a@x.org"] = grey
+    drain(queue(mail("Secret", "a@x.org"), mail("Secret", "b@x.org")), process)
+    assert "action=deferred" in caplog.text
+    for private in ("a@x.org", "b@x.org", "someone@example.com", "Secret", "app@example.com"):
+        assert private not in caplog.text

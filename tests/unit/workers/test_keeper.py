@@ -1,0 +1,105 @@
+"""The keeper renews what has begun and gives back what has waited too long."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mailqueue.errors import LedgerUnavailable
+from workers.batch import Batch
+from workers.keeper import LONGEST_REPLY, Keeper
+
+
+class Ledger:
+    def __init__(self):
+        self.renewed, self.released = [], []
+        self.called = threading.Event()
+        self.trouble = None
+
+    def renew(self, ids, token):
+        if self.trouble:
+            trouble, self.trouble = self.trouble, None
+            raise trouble
+        self.renewed.append((tuple(ids), token))
+        self.called.set()
+        return [True] * len(ids)
+
+    def release(self, ids, token, *, due_in=0.0, reason=""):
+        self.released.append((tuple(ids), token))
+        self.called.set()
+
+
+class Connections:
+    def close_idle(self):
+        pass
+
+
+@pytest.fixture
+def ledger():
+    return Ledger()
+
+
+@pytest.fixture
+def keeper(ledger):
+    keeper = Keeper(ledger, Connections(), lease=0.1)
+    yield keeper
+    keeper.stop()
+
+
+@pytest.fixture
+def now():
+    return [1000.0]
+
+
+@pytest.fixture
+def batch(now):
+    return Batch("default", clock=lambda: now[0])
+
+
+def test_begun_messages_are_renewed_and_fresh_claims_left_alone(keeper, ledger, batch):
+    batch.claimed(["1", "2"])
+    batch.begun(["1"])
+    with keeper.watch(batch):
+        assert ledger.called.wait(5)
+    assert ledger.renewed[0] == (("1",), batch.token)
+    assert ledger.released == []
+
+
+def test_claims_that_waited_two_thirds_of_a_lease_are_given_back(keeper, ledger, batch, now):
+    batch.claimed(["1", "2"])
+    now[0] += 0.07
+    with keeper.watch(batch):
+        assert ledger.called.wait(5)
+    assert ledger.released == [(("1", "2"), batch.token)]
+    assert not batch.holds("1")
+
+
+def test_a_message_is_not_renewed_past_the_longest_reply(keeper, ledger, batch, now):
+    batch.claimed(["1"])
+    batch.begun(["1"])
+    now[0] += LONGEST_REPLY + 1
+    with keeper.watch(batch):
+        assert not ledger.called.wait(0.1)
+
+
+def test_an_unavailable_ledger_is_asked_again(keeper, ledger, batch, caplog):
+    ledger.trouble = LedgerUnavailable("away")
+    batch.claimed(["1"])
+    batch.begun(["1"])
+    with keeper.watch(batch):
+        assert ledger.called.wait(5)
+    assert "action=lease_not_renewed" in caplog.text
+
+
+def test_what_is_not_watched_is_not_kept(keeper, ledger, batch):
+    batch.claimed(["1"])
+    batch.begun(["1"])
+    with keeper.watch(batch):
+        assert ledger.called.wait(5)
+    other = Batch("default")
+    ledger.called.clear()
+    ledger.renewed.clear()
+    with keeper.watch(other):
+        assert not ledger.called.wait(0.1)
+    assert ledger.renewed == []

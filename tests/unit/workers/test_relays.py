@@ -1,0 +1,52 @@
+"""The health of relays."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailqueue.errors import RelayTrouble
+from workers.relays import FIRST_PROBE, LAST_PROBE, Relays
+
+TROUBLE = RelayTrouble("refused", stage="connect")
+
+
+@pytest.fixture
+def now():
+    return [1000.0]
+
+
+@pytest.fixture
+def relays(now):
+    return Relays(clock=lambda: now[0], jitter=lambda: 0.0)
+
+
+def test_a_relay_that_was_never_in_trouble_is_asked_at_once(relays):
+    assert relays.wait("ses") == 0.0
+
+
+def test_trouble_makes_it_wait_until_the_next_probe(relays, now):
+    assert relays.troubled("ses", TROUBLE) == FIRST_PROBE
+    assert relays.wait("ses") == FIRST_PROBE
+    assert relays.wait("other") == 0.0
+    now[0] += FIRST_PROBE
+    assert relays.wait("ses") == 0.0
+
+
+def test_repeated_trouble_doubles_the_wait_up_to_a_limit(relays):
+    waits = [relays.troubled("ses", TROUBLE) for _ in range(10)]
+    assert waits[:3] == [FIRST_PROBE, 2 * FIRST_PROBE, 4 * FIRST_PROBE]
+    assert waits[-1] == LAST_PROBE
+
+
+def test_an_answer_ends_the_trouble(relays):
+    relays.troubled("ses", TROUBLE)
+    relays.answered("ses")
+    assert relays.wait("ses") == 0.0
+    assert relays.troubled("ses", TROUBLE) == FIRST_PROBE
+
+
+def test_the_log_names_the_default_relay_and_no_reply_text(relays, caplog):
+    relays.troubled("", RelayTrouble("login failed", stage="auth", code=535, text="5.7.8 ann@example.org unknown"))
+    assert "relay=default" in caplog.text
+    assert "stage=auth code=535" in caplog.text
+    assert "ann@example.org" not in caplog.text

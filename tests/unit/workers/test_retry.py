@@ -1,0 +1,66 @@
+"""The retry policy between attempts, and the patience inside one."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailqueue.errors import LedgerUnavailable, RelayTrouble
+from workers.retry import RetryPolicy, reconnecting, until_recorded
+
+
+def test_the_default_schedule_is_that_of_the_docstring():
+    policy = RetryPolicy()
+    expected = [60, 300, 900, 1800, 3600, 7200, 14400, 14400, 14400]
+    for attempt, delay in enumerate(expected, start=1):
+        assert delay <= policy.decide(attempt, age=0) <= delay * 1.1
+
+
+def test_delays_are_jittered():
+    policy = RetryPolicy()
+    assert len({policy.decide(1, age=0) for _ in range(20)}) > 1
+
+
+def test_the_maximum_age_ends_it():
+    policy = RetryPolicy(max_age=100)
+    assert policy.decide(1, age=99) is not None
+    assert policy.decide(1, age=100) is None
+
+
+def test_reconnecting_tries_again_only_what_a_new_connection_may_cure():
+    calls, slept = [], []
+
+    def fails(reconnect):
+        calls.append(1)
+        raise RelayTrouble("no", stage="connect", reconnect=reconnect)
+
+    with pytest.raises(RelayTrouble):
+        reconnecting(slept.append)(fails, True)
+    assert len(calls) == 4
+    assert len(slept) == 3
+    assert all(seconds <= 5 for seconds in slept)
+
+    calls.clear()
+    with pytest.raises(RelayTrouble):
+        reconnecting(slept.append)(fails, False)
+    assert len(calls) == 1
+
+
+def test_a_ledger_call_is_repeated_until_it_is_taken(monkeypatch):
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _seconds: None)
+    answers = [LedgerUnavailable("away"), LedgerUnavailable("away"), "taken"]
+
+    def call():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert until_recorded(lambda: False)(call) == "taken"
+
+
+def test_a_ledger_call_is_given_up_when_the_worker_must_end():
+    def call():
+        raise LedgerUnavailable("away")
+
+    with pytest.raises(LedgerUnavailable):
+        until_recorded(lambda: True)(call)

@@ -1,0 +1,102 @@
+"""A tick publishes what is due, gives back what it could not publish, and frees the claims of dead children."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from mailqueue.errors import LedgerUnavailable
+from mailqueue.ledger.base import Publication, Ticked
+from workers.tick import Tick
+
+
+class Ledger:
+    def __init__(self):
+        self.answers = []
+        self.holders = []
+        self.freed = []
+        self.given_back = []
+        self.ticked = threading.Semaphore(0)
+
+    def owners(self, prefix):
+        return [owner for owner in self.holders if owner.startswith(prefix)]
+
+    def free(self, owner):
+        self.freed.append(owner)
+        return 3
+
+    def tick(self, limit=500):
+        self.ticked.release()
+        answer = self.answers.pop(0) if self.answers else Ticked()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def unpublished(self, ids, *, due_in=2.0):
+        self.given_back.append(tuple(ids))
+
+
+class Publisher:
+    def __init__(self):
+        self.published = []
+        self.broken = False
+
+    def publish(self, parcels):
+        if self.broken:
+            return list(parcels)
+        self.published += parcels
+        return []
+
+
+@pytest.fixture
+def ledger():
+    return Ledger()
+
+
+@pytest.fixture
+def publisher():
+    return Publisher()
+
+
+@pytest.fixture
+def tick(ledger, publisher):
+    return Tick(ledger, publisher, "worker", seconds=0.01)
+
+
+DUE = Ticked((Publication("bulk", 7, (("1", b"one"), ("2", b"two"))), Publication("default", 9)), {"due": 2})
+
+
+def test_what_is_due_is_published_as_the_ledger_says(tick, ledger, publisher):
+    ledger.answers = [DUE]
+    assert tick.once() == 2
+    parcel, barrier = publisher.published
+    assert (parcel.lane, parcel.number, parcel.items) == ("bulk", 7, (("1", b"one"), ("2", b"two")))
+    assert (barrier.lane, barrier.number, barrier.items) == ("default", 9, ())
+
+
+def test_what_could_not_be_published_is_given_back(tick, ledger, publisher):
+    ledger.answers = [DUE]
+    publisher.broken = True
+    assert tick.once() == 0
+    assert ledger.given_back == [("1", "2")]
+
+
+def test_the_claims_of_a_dead_child_are_freed_and_those_of_a_living_one_are_not(tick, ledger):
+    pid = os.posix_spawn("/bin/true", ["true"], os.environ)
+    os.waitpid(pid, 0)
+    ledger.holders = [f"worker:{os.getpid()}", f"worker:{pid}", "other:1"]
+    tick.once()
+    assert ledger.freed == [f"worker:{pid}"]
+
+
+def test_the_thread_outlives_an_unavailable_ledger_and_a_bug(tick, ledger, publisher, caplog):
+    ledger.answers = [LedgerUnavailable("away"), RuntimeError("a bug"), DUE]
+    tick.start()
+    for _ in range(4):
+        assert ledger.ticked.acquire(timeout=5)
+    tick.stop()
+    assert len(publisher.published) == 2
+    assert "action=tick_failed reason=away" in caplog.text
+    assert "a bug" in caplog.text

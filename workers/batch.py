@@ -1,0 +1,118 @@
+"""A batch: the messages that one child has claimed under one fence, and how far each has come.
+
+Shared between the thread that delivers and the keeper of the leases; every method is safe across both.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mailqueue.outcome import Result, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mailqueue.ledger.base import Grant
+
+__all__ = ["Attempt", "Batch", "outstanding"]
+
+
+def outstanding(recipients: Sequence[str], results: Mapping[str, Result]) -> list[str]:
+    """Those of ``recipients`` that have no final answer yet."""
+    return [
+        recipient
+        for recipient in recipients
+        if (result := results.get(recipient)) is None or result.verdict is Verdict.DEFERRED
+    ]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try at one claimed message. ``message`` is what the backend sends; its recipients() are the outstanding."""
+
+    grant: Grant
+    relay: str
+    message: Any
+    recipients: Sequence[str]
+    results: dict[str, Result] = field(default_factory=dict)
+    unsent: int = 0  # how often a connection was lost over it, its last byte unwritten
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self.grant.id
+
+    def __post_init__(self) -> None:
+        # Whatever asks this message for its recipients gets those still to be served, also after some progress. A
+        # partial of the two, and no method of ours: message and attempt in a cycle would outlive their batch.
+        self.message.recipients = functools.partial(outstanding, self.recipients, self.results)
+
+
+class Batch:
+    """Attempts under one token. ``begun`` are those whose last byte may be out; the others can be given back."""
+
+    def __init__(self, lane: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lane = lane
+        self.token = secrets.token_hex(8)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._claimed: dict[str, float] = {}  # id -> when, on this process's clock
+        self._begun: dict[str, float] = {}
+
+    def claimed(self, ids: Iterable[str]) -> None:
+        """These were granted to us now."""
+        now = self._clock()
+        with self._lock:
+            self._claimed.update(dict.fromkeys(ids, now))
+
+    def begun(self, ids: Iterable[str]) -> None:
+        """The last bytes of these are going out now."""
+        now = self._clock()
+        with self._lock:
+            for message_id in ids:
+                self._claimed.pop(message_id, None)
+                self._begun[message_id] = now
+
+    def unbegun(self, ids: Iterable[str]) -> None:
+        """The last bytes of these were not written after all: they wait for their turn again, from now on."""
+        now = self._clock()
+        with self._lock:
+            for message_id in ids:
+                if self._begun.pop(message_id, None) is not None:
+                    self._claimed[message_id] = now
+
+    def ended(self, ids: Iterable[str]) -> None:
+        """These are recorded, or not ours any more."""
+        with self._lock:
+            for message_id in ids:
+                self._begun.pop(message_id, None)
+                self._claimed.pop(message_id, None)
+
+    def given_back(self, ids: Iterable[str]) -> None:
+        """These were released unless they had begun, in which case the ledger has kept them ours."""
+        with self._lock:
+            for message_id in ids:
+                self._claimed.pop(message_id, None)
+
+    def holds(self, message_id: str) -> bool:
+        """Whether the message is still ours, as far as this process knows."""
+        with self._lock:
+            return message_id in self._claimed or message_id in self._begun
+
+    def waiting(self, longer_than: float = 0.0) -> list[str]:
+        """Ids claimed at least ``longer_than`` s ago and not begun."""
+        before = self._clock() - longer_than
+        with self._lock:
+            return [message_id for message_id, since in self._claimed.items() if since <= before]
+
+    def in_flight(self, no_longer_than: float = math.inf) -> list[str]:
+        """Ids begun at most ``no_longer_than`` s ago and not ended."""
+        after = self._clock() - no_longer_than
+        with self._lock:
+            return [message_id for message_id, since in self._begun.items() if since >= after]

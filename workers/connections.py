@@ -1,0 +1,142 @@
+"""The long-lived backend connections of one process: one per thread and relay, opened after fork, reused with care.
+
+Leaves opening to those who deliver, and to the backend how to probe and close; decides here when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Connections", "Limits"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a connection is reused."""
+
+    idle: float = 30.0  # s without use, then it is closed
+    messages: int = 1000  # then it is closed
+    age: float = 300.0  # s since it was opened, then it is closed
+    probe_after: float = 1.0  # s of idling, then it is probed (RSET) before it is used
+
+
+@dataclass(slots=True)
+class _Connection:
+    backend: Any
+    limits: Limits
+    used_at: float
+    opened_at: float = 0.0  # 0.0: not open
+    messages: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Connections:
+    """Lends each thread its open backend for a relay; closes what has idled, aged or surprised."""
+
+    def __init__(
+        self,
+        build: Callable[[str], Any],
+        limits: Callable[[str], Limits] = lambda _relay: Limits(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._build = build
+        self._limits = limits
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._connections: dict[tuple[int, str], _Connection] = {}
+
+    @contextlib.contextmanager
+    def use(self, relay: str) -> Iterator[tuple[Any, Callable[[], None]]]:
+        """Lend the backend for ``relay``, and a function to call for each message that went over it.
+
+        It is open, and fit to be used, or closed and to be opened inside the block. After an exception there it is
+        closed: a connection that surprised is never reused.
+        """
+        connection = self._of_this_thread(relay)
+        with connection.lock:
+            self._refresh(connection)
+            if not connection.opened_at:
+                connection.opened_at = self._clock()
+                connection.messages = 0
+            try:
+                yield connection.backend, lambda: self._count(connection)
+            except BaseException:
+                self._close(connection)
+                raise
+            connection.used_at = self._clock()
+            if self._worn(connection):
+                self._close(connection)
+
+    def close_idle(self) -> None:
+        """Close what nobody has used for the idle limit; called from time to time by a thread of the process."""
+        now = self._clock()
+        for connection in self._all():
+            if now - connection.used_at >= connection.limits.idle and connection.lock.acquire(blocking=False):
+                try:
+                    if connection.opened_at:
+                        self._close(connection)
+                finally:
+                    connection.lock.release()
+
+    def close_all(self, wait: float = 5.0) -> None:
+        """Close everything, politely (QUIT); a connection still in use after ``wait`` s is left to its user."""
+        for connection in self._all():
+            if connection.lock.acquire(timeout=wait):
+                try:
+                    self._close(connection)
+                finally:
+                    connection.lock.release()
+
+    def _all(self) -> list[_Connection]:
+        with self._lock:
+            return list(self._connections.values())
+
+    def _of_this_thread(self, relay: str) -> _Connection:
+        key = (threading.get_ident(), relay)
+        with self._lock:
+            connection = self._connections.get(key)
+        if connection is None:
+            connection = _Connection(self._build(relay), self._limits(relay), used_at=self._clock())
+            with self._lock:
+                self._connections[key] = connection
+        return connection
+
+    def _refresh(self, connection: _Connection) -> None:
+        """Close an open connection that is too old, or that has idled and no longer answers."""
+        if not connection.opened_at:
+            return
+        idle = self._clock() - connection.used_at
+        if idle >= connection.limits.idle or self._worn(connection):
+            self._close(connection)
+        elif idle >= connection.limits.probe_after:
+            probe = getattr(connection.backend, "probe", None)
+            if probe is not None and not probe():
+                self._close(connection)
+
+    def _worn(self, connection: _Connection) -> bool:
+        return (
+            connection.messages >= connection.limits.messages
+            or self._clock() - connection.opened_at >= connection.limits.age
+        )
+
+    def _count(self, connection: _Connection) -> None:
+        connection.messages += 1
+
+    def _close(self, connection: _Connection) -> None:
+        connection.opened_at = 0.0
+        close = getattr(connection.backend, "close", None)  # a plain class may have send_messages() alone
+        try:
+            if close is not None:
+                close()
+        except Exception:
+            logger.warning("action=close_failed", exc_info=True)

@@ -1,0 +1,161 @@
+"""The way of a task through a child: claim its messages, add what else waits in the lane, deliver, record.
+
+A lone message waits for nobody; batches grow with the backlog.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mailqueue import codec
+from mailqueue.envelope import Envelope, unpack
+from mailqueue.errors import LedgerUnavailable, UnsupportedVersion, WireError
+from mailqueue.ledger.base import Grant, Settlement, Submission
+from mailqueue.ledger.states import State
+from workers.batch import Attempt, Batch
+from workers.deliver import Delivery
+from workers.retry import until_recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailqueue.codec import Parcel
+    from workers.process import Process
+
+__all__ = ["drain"]
+
+logger = logging.getLogger(__name__)
+
+
+def drain(parcel: Parcel, process: Process) -> None:
+    """Deliver the messages of ``parcel``, and of further tasks of its lane while the batch has room."""
+    parcels = deque([parcel])
+    while parcels:
+        _one_batch(parcels, process)
+
+
+def _one_batch(parcels: deque[Parcel], process: Process) -> None:
+    """Make a batch of ``parcels`` and what the lane has, and deliver it. A suspect is left for the next, alone."""
+    first = parcels.popleft()
+    batch = Batch(first.lane)
+    with process.keeper.watch(batch):
+        started = time.monotonic()
+        try:
+            attempts = _claim(process, batch, [first])
+            if not first.alone and not process.stopping:
+                further = _take(process, first, parcels)
+                if further:
+                    attempts += _claim(process, batch, further)
+            Delivery(process, batch).run(attempts)
+        except LedgerUnavailable as error:
+            # Only at a shutdown during an outage. The leases end by themselves, unclaimed tasks are found lost.
+            logger.error("action=batch_left reason=%s", error)  # noqa: TRY400 - the store's trouble, not ours
+            return
+    logger.info(
+        "action=batch_done lane=%s messages=%d seconds=%.3f", batch.lane, len(attempts), time.monotonic() - started
+    )
+
+
+def _take(process: Process, first: Parcel, left: deque[Parcel]) -> list[Parcel]:
+    """Further parcels of the lane for this batch; a suspect among them goes to ``left``."""
+    room = process.batch_messages - len(first.items)
+    space = process.batch_bytes - _octets(first)
+    if room <= 0 or space <= 0:
+        return []
+    # As many as would fit if the others were like this one: a guess that `take` corrects by putting tasks back.
+    room = max(1, min(room, int(space / max(1.0, _octets(first) / max(1, len(first.items))))))
+    try:
+        taken = process.tap().take(first.lane, room, float(len(first.items)))
+    except Exception as error:  # noqa: BLE001 - any broker's errors; the batch goes on with what it has
+        logger.warning("action=drain_failed lane=%s reason=%s", first.lane, type(error).__name__)
+        process.drop_tap()
+        return []
+    left.extend(parcel for parcel in taken.parcels if parcel.alone)
+    return [parcel for parcel in taken.parcels if not parcel.alone]
+
+
+def _octets(parcel: Parcel) -> int:
+    return sum(len(envelope) for _id, envelope in parcel.items)
+
+
+def _claim(process: Process, batch: Batch, parcels: Sequence[Parcel]) -> list[Attempt]:
+    """Claim the messages of ``parcels``; those granted and readable come back as attempts."""
+    envelopes = dict(item for parcel in parcels for item in parcel.items)
+    number = max(parcel.number for parcel in parcels)
+    alone = any(parcel.alone for parcel in parcels)
+    surely = until_recorded(process.give_up())
+
+    def claim(ids: Sequence[str]) -> tuple[Sequence[Grant], Sequence[str]]:
+        claim = process.ledger.claim(
+            batch.lane, ids, token=batch.token, owner=process.owner, number=number, alone=alone
+        )
+        batch.claimed(grant.id for grant in claim.granted)
+        return claim.granted, claim.missing
+
+    granted, missing = surely(claim, list(envelopes))
+    if missing:
+        restored = _restore(process, batch.lane, {message_id: envelopes[message_id] for message_id in missing})
+        if restored:
+            again, _ = surely(claim, restored)
+            granted = [*granted, *again]
+    return _open(process, batch, granted, envelopes)
+
+
+def _restore(process: Process, lane: str, lost: dict[str, bytes]) -> list[str]:
+    """Accept again what the store has forgotten (it rolled back), unless it may have finished and been forgotten since."""
+    submissions = []
+    for message_id, encoded in lost.items():
+        try:
+            envelope = codec.decode(encoded)
+        except WireError as error:
+            logger.error("action=dropped message_id=%s reason=no record and unreadable: %s", message_id, error)  # noqa: TRY400 - no traceback wanted
+            continue
+        if time.time() - envelope.created >= process.retention:
+            logger.error("action=dropped message_id=%s reason=no record and older than the retention", message_id)
+            continue
+        submissions.append(
+            Submission(
+                message_id, encoded, relay=envelope.relay, blobs=envelope.blobs(), on_unknown=envelope.on_unknown
+            )
+        )
+    restored = []
+    for submission in submissions:
+        acceptance = until_recorded(process.give_up())(process.ledger.accept, lane, [submission], restored=True)
+        if acceptance.lacking:
+            logger.error("action=dropped message_id=%s reason=no record and its large parts are gone", submission.id)
+        else:
+            logger.warning("action=restored message_id=%s", submission.id)
+            restored.append(submission.id)
+    return restored
+
+
+def _open(process: Process, batch: Batch, granted: Sequence[Grant], envelopes: dict[str, bytes]) -> list[Attempt]:
+    """Make attempts of grants; what cannot be read or put together is held, with the reason."""
+    attempts: list[Attempt] = []
+    opened: list[tuple[Grant, Envelope]] = []
+    for grant in granted:
+        try:
+            opened.append((grant, codec.decode(envelopes[grant.id])))
+        except UnsupportedVersion as error:
+            _hold(process, batch, grant, f"envelope of version {error.version}, which this worker does not know")
+        except WireError as error:
+            _hold(process, batch, grant, f"envelope unreadable: {error}")
+    hashes = [key for _grant, envelope in opened for key in envelope.blobs()]
+    blobs = until_recorded(process.give_up())(process.blobs.get, hashes) if hashes else {}
+    for grant, envelope in opened:
+        if any(key not in blobs for key in envelope.blobs()):
+            _hold(process, batch, grant, "a large part of it is not in the ledger")
+            continue
+        message = unpack(envelope, blobs)
+        attempts.append(Attempt(grant, envelope.relay, message, envelope.recipients(), dict(grant.results)))
+    return attempts
+
+
+def _hold(process: Process, batch: Batch, grant: Grant, reason: str) -> None:
+    logger.error("action=held message_id=%s reason=%s", grant.id, reason)
+    settlement = Settlement(grant.id, State.HELD, grant.results, reason=reason)
+    until_recorded(process.give_up())(process.ledger.record, [settlement], batch.token)
+    batch.ended([grant.id])

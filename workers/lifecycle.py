@@ -1,0 +1,90 @@
+"""What happens when a worker and its processes start and stop; hung on Celery's signals, once per application."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+
+from mailqueue import conf
+from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
+from mailqueue.lanes import LANES, task_queue
+from mailqueue.publisher import Publisher
+from workers import process
+from workers.tick import Tick
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["connect"]
+
+logger = logging.getLogger(__name__)
+
+_connected: list[Any] = []
+_ticks: list[Tick] = []
+
+
+def connect(app: Celery) -> None:
+    """Give the workers of ``app`` their start and stop. The handlers ignore the workers of other applications."""
+    if app in _connected:
+        return
+    _connected.append(app)
+    # Signals keep weak references by default, and our functions live as long as this module.
+    signals.celeryd_init.connect(_configure)
+    signals.worker_ready.connect(_start)
+    signals.worker_shutting_down.connect(_stop_taking)
+    signals.worker_shutdown.connect(_stop)
+    signals.worker_process_shutdown.connect(_close)
+
+
+def _configure(instance: Any = None, **_: Any) -> None:
+    """Main process, before anything else: refuse settings that cannot work, make the lanes' queues known."""
+    app = instance.app
+    if app not in _connected:
+        return
+    try:
+        conf.check("worker")
+    except ImproperlyConfigured as error:
+        lines = "\n".join(f"  - {problem}" for problem in error.problems)
+        sys.stderr.write(f"mailqueue cannot start with these settings:\n{lines}\n")
+        raise SystemExit(78) from None  # EX_CONFIG of sysexits.h
+    for lane in LANES:
+        queue = task_queue(lane)
+        if queue.name not in app.amqp.queues:
+            app.amqp.queues[queue.name] = queue
+
+
+def _start(sender: Any = None, **_: Any) -> None:
+    """Main process, ready: start the tick."""
+    app = sender.app
+    if app not in _connected:
+        return
+    this = process.current(app)
+    try:
+        this.ledger.ping()
+    except LedgerUnavailable as error:
+        logger.warning("action=ledger_unavailable reason=%s", error)  # the tick and the claims wait for it
+    publisher = Publisher(conf.get("MAILQUEUE_BROKER_URL"), deadline=conf.get("MAILQUEUE_DEADLINE"))
+    tick = Tick(this.ledger, publisher, process.WORKER, conf.get("MAILQUEUE_TICK_SECONDS"))
+    tick.start()
+    _ticks.append(tick)
+    logger.info("action=worker_ready worker=%s lanes=%s", process.WORKER, ",".join(this.lanes()))
+
+
+def _stop_taking(**_: Any) -> None:
+    """Main process, told to stop: its children finish what they have begun, and give back the rest."""
+    process.STOP.set()
+
+
+def _stop(**_: Any) -> None:
+    """Main process, children gone: no more ticks; QUIT what a solo or threads worker has open."""
+    while _ticks:
+        _ticks.pop().stop()
+    process.close()
+
+
+def _close(**_: Any) -> None:
+    """A child that ends."""
+    process.close()

@@ -1,0 +1,137 @@
+"""Takes further tasks of a lane straight from the broker, in the child that is already delivering.
+
+Tasks that are taken so are not acknowledged: the ledger finds what gets lost on the way.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mailqueue.codec import Parcel
+from mailqueue.errors import WireError
+from mailqueue.lanes import TASK_NAME, queue_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Taken", "Tap", "open_tap"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Tasks taken from a lane. ``foreign`` is True if one that is not ours was met there, and put back."""
+
+    parcels: tuple[Parcel, ...] = ()
+    foreign: bool = False
+
+
+class Tap(abc.ABC):
+    """A thread's own way to the queues; not safe across threads."""
+
+    @abc.abstractmethod
+    def take(self, lane: str, room: int, size: float) -> Taken:
+        """Take as many tasks, oldest first, as ``room`` messages may need when a task carries about ``size`` of them.
+
+        A suspect's task ends the taking and is the last one returned. Nothing is waited for.
+        """
+
+    @abc.abstractmethod
+    def waiting(self, lanes: Sequence[str]) -> bool:
+        """Whether one of ``lanes`` has tasks."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def open_tap(connection: Any) -> Tap:
+    """The fastest tap for ``connection`` (a kombu Connection that is the caller's to give away)."""
+    if connection.transport.driver_type == "redis":
+        return _RedisTap(connection)
+    return _KombuTap(connection)
+
+
+def _parcel(message: Any, lane: str) -> Parcel | None:
+    """The parcel in ``message``; None if it is readable by nobody here (its messages are recovered by the ledger)."""
+    try:
+        args, _kwargs, _embed = message.decode()
+        return Parcel.from_wire(args[0])
+    except (WireError, ValueError, TypeError, LookupError) as error:
+        logger.error("action=parcel_unreadable lane=%s reason=%s", lane, error)  # noqa: TRY400 - no traceback wanted
+        return None
+
+
+class _RedisTap(Tap):
+    """Pops many tasks in one command; kombu's channel keeps the connection, its Message decodes."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._channel = connection.default_channel
+        self._client = self._channel.client  # one client for good: kombu would make one an operation
+
+    def take(self, lane: str, room: int, size: float) -> Taken:
+        queue = queue_name(lane)
+        raws: list[bytes] = self._client.rpop(queue, max(1, int(room / max(size, 1.0)))) or []
+        parcels: list[Parcel] = []
+        for position, raw in enumerate(raws):
+            message = self._channel.Message(json.loads(raw), channel=self._channel)
+            if message.headers.get("task") != TASK_NAME:
+                logger.warning("action=foreign_task lane=%s task=%s", lane, message.headers.get("task"))
+                self._put_back(queue, raws[position:])
+                return Taken(tuple(parcels), foreign=True)
+            parcel = _parcel(message, lane)
+            if parcel is None:
+                continue
+            parcels.append(parcel)
+            room -= len(parcel.items)
+            if parcel.alone or room <= 0:
+                self._put_back(queue, raws[position + 1 :])
+                break
+        return Taken(tuple(parcels))
+
+    def _put_back(self, queue: str, raws: Sequence[bytes]) -> None:
+        if raws:  # the right end is the old one: the oldest goes there last
+            self._client.rpush(queue, *reversed(raws))
+
+    def waiting(self, lanes: Sequence[str]) -> bool:
+        return bool(lanes) and bool(self._client.exists(*map(queue_name, lanes)))
+
+    def close(self) -> None:
+        self._connection.release()
+
+
+class _KombuTap(Tap):
+    """Gets one task at a time, on any broker that kombu speaks to."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._channel = connection.default_channel
+
+    def take(self, lane: str, room: int, size: float) -> Taken:  # noqa: ARG002 - a task at a time needs no estimate
+        parcels: list[Parcel] = []
+        while room > 0 and (message := self._channel.basic_get(queue_name(lane), no_ack=False)) is not None:
+            if message.headers.get("task") != TASK_NAME:
+                logger.warning("action=foreign_task lane=%s task=%s", lane, message.headers.get("task"))
+                message.requeue()
+                return Taken(tuple(parcels), foreign=True)
+            parcel = _parcel(message, lane)
+            message.ack()
+            if parcel is None:
+                continue
+            parcels.append(parcel)
+            room -= len(parcel.items)
+            if parcel.alone:
+                break
+        return Taken(tuple(parcels))
+
+    def waiting(self, lanes: Sequence[str]) -> bool:
+        return any(self._channel.queue_declare(queue=queue_name(lane), passive=True).message_count for lane in lanes)
+
+    def close(self) -> None:
+        self._connection.release()

@@ -1,0 +1,96 @@
+"""The tick: a thread of every worker's main process that recovers and publishes what the ledger says is due.
+
+A thread and no timer of Celery's event loop, which stands still while a solo worker is busy. There is no leader: the
+ledger answers one tick for the whole fleet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from mailqueue.codec import Parcel
+from mailqueue.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from mailqueue.ledger.base import Ledger
+    from mailqueue.publisher import Publisher
+
+__all__ = ["Tick"]
+
+logger = logging.getLogger(__name__)
+
+
+class Tick:
+    """Calls ``once`` every ``seconds`` until stopped."""
+
+    def __init__(self, ledger: Ledger, publisher: Publisher, worker: str, seconds: float) -> None:
+        self._ledger = ledger
+        self._publisher = publisher
+        self._worker = worker
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name="mailqueue-tick", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a tick under way is finished."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def once(self) -> int:
+        """One tick: free the claims of dead children, then publish what is due; returns the tasks published."""
+        self._bury()
+        ticked = self._ledger.tick()
+        if any(ticked.found.values()):
+            logger.info("action=tick %s", " ".join(f"{name}={count}" for name, count in sorted(ticked.found.items())))
+        parcels = [Parcel(p.lane, p.number, p.items, p.alone) for p in ticked.publications]
+        if not parcels:
+            return 0
+        failed = self._publisher.publish(parcels)
+        if failed:
+            ids = [message_id for parcel in failed for message_id, _envelope in parcel.items]
+            logger.warning("action=publish_failed tasks=%d messages=%d", len(failed), len(ids))
+            if ids:
+                self._ledger.unpublished(ids)
+        return len(parcels) - len(failed)
+
+    def _bury(self) -> None:
+        """Free at once what children of this worker held when they died, instead of waiting for their leases."""
+        for owner in self._ledger.owners(f"{self._worker}:"):
+            pid = int(owner.rpartition(":")[2])
+            if not _alive(pid):
+                freed = self._ledger.free(owner)
+                logger.warning("action=child_died pid=%d claims_freed=%d", pid, freed)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                while self.once() and not self._stop.is_set():
+                    pass  # a full tick may have left more; the ledger bounds each
+                if self._failing:
+                    logger.warning("action=tick_recovered")
+                self._failing = False
+            except LedgerUnavailable as error:
+                if not self._failing:
+                    logger.warning("action=tick_failed reason=%s", error)
+                self._failing = True
+            except Exception:
+                # The thread must outlive its bugs: without ticks nothing deferred is ever sent.
+                logger.exception("action=tick_failed")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
