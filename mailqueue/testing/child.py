@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["Child", "children_of"]
 
@@ -179,14 +179,23 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of the live children of ``pid``; none where there is no /proc."""
-    found = []
+    """Process ids of the live children of ``pid``."""
+    rows = _processes_in_proc() if Path("/proc/self/stat").exists() else _processes_by_ps()
+    return sorted(child for child, state, parent in rows if parent == pid and not state.startswith("Z"))
+
+
+def _processes_in_proc() -> Iterator[tuple[int, str, int]]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             # proc(5): "pid (name) state ppid ..."; the name may hold spaces and parentheses.
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue  # it ended while we looked
-        if int(parent) == pid and state != "Z":
-            found.append(int(stat.parent.name))
-    return sorted(found)
+        yield int(stat.parent.name), state, int(parent)
+
+
+def _processes_by_ps() -> Iterator[tuple[int, str, int]]:
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,stat=,ppid="], check=True, capture_output=True, text=True)  # noqa: S607 - wherever the system has it
+    for line in listing.stdout.splitlines():
+        pid, state, parent = line.split()
+        yield int(pid), state, int(parent)

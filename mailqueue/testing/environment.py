@@ -22,10 +22,9 @@ def is_setting(name: str) -> bool:
 
 def clean_environment(**settings: str) -> dict[str, str]:
     """Copy our environment without its mail settings, add ``settings``, and let Python find this very mailqueue."""
-    environment = {name: value for name, value in os.environ.items() if not is_setting(name)}
+    environment = {name: value for name, value in os.environ.items() if not is_setting(name)} | settings
     # A subprocess must import the code that is running here, installed or not.
     here = str(Path(mailqueue.__path__[0]).parent)
     paths = [here, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-    environment.update(settings)
     return environment

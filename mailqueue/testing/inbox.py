@@ -156,7 +156,7 @@ class Inbox:
         if loop is None or self._thread is None:
             return
         loop.call_soon_threadsafe(loop.stop)
-        self._thread.join()
+        self._thread.join(timeout=10)  # unless an `on_arrival` holds it; it is a daemon
 
     def __enter__(self) -> Self:
         self.start()

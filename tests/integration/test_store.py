@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from mailqueue.testing import child as child_module
 from mailqueue.testing.child import Child, children_of
 from mailqueue.testing.environment import clean_environment
 from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
@@ -148,3 +149,13 @@ def test_a_child_ends_with_its_whole_group(tmp_path):
     child.close()
     wait_until_gone(grandchild)
     assert child.returncode == -signal.SIGTERM
+
+
+def test_children_are_found_with_and_without_proc(monkeypatch):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            for listing in (child_module._processes_in_proc, child_module._processes_by_ps):
+                monkeypatch.setattr(child_module, "_processes_in_proc", listing)
+                assert process.pid in children_of(os.getpid())
+        finally:
+            process.kill()
