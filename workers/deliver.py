@@ -106,7 +106,7 @@ class Delivery:
     def _feed(self, pending: dict[int, Attempt]) -> Iterator[Any]:
         """The messages still to be sent, until there is a reason to stop between two of them."""
         for key, attempt in list(pending.items()):
-            if self._must_stop():
+            if self.must_stop():
                 self._stopped = True
                 return
             if not self._batch.holds(attempt.id):
@@ -115,9 +115,9 @@ class Delivery:
             yield attempt.message
         # Every message was offered once; what is left over is waiting for another connection.
 
-    def _must_stop(self) -> bool:
+    def must_stop(self) -> bool:
         """A shutdown, or mail in a higher lane that this worker carries as well."""
-        if self._process.stopping:
+        if self._stopped or self._process.stopping:
             return True
         now = time.monotonic()
         if not self._higher or now - self._looked_at < LOOK_UP_EVERY:

@@ -29,16 +29,28 @@ __all__ = ["drain"]
 
 logger = logging.getLogger(__name__)
 
+LONGEST_RUN = 10.0  # s that one task goes on taking batches
+
 
 def drain(parcel: Parcel, process: Process) -> None:
-    """Deliver the messages of ``parcel``, and of further tasks of its lane while the batch has room."""
+    """Deliver the messages of ``parcel``, and batch by batch of what else its lane has.
+
+    Goes back to Celery when the lane is empty, when a higher lane has mail, at a shutdown, and from time to time, for
+    whatever else Celery has to do with its child.
+    """
     parcels = deque([parcel])
+    until = time.monotonic() + LONGEST_RUN
     while parcels:
-        _one_batch(parcels, process)
+        go_on = _one_batch(parcels, process)
+        if not parcels and go_on and time.monotonic() < until:
+            parcels.extend(_next(process, parcel.lane))
 
 
-def _one_batch(parcels: deque[Parcel], process: Process) -> None:
-    """Make a batch of ``parcels`` and what the lane has, and deliver it. A suspect is left for the next, alone."""
+def _one_batch(parcels: deque[Parcel], process: Process) -> bool:
+    """Make a batch of ``parcels`` and what the lane has, and deliver it. A suspect is left for the next, alone.
+
+    Returns whether there is no reason to stop after it.
+    """
     first = parcels.popleft()
     batch = Batch(first.lane)
     with process.keeper.watch(batch):
@@ -49,14 +61,21 @@ def _one_batch(parcels: deque[Parcel], process: Process) -> None:
                 further = _take(process, first, parcels)
                 if further:
                     attempts += _claim(process, batch, further)
-            Delivery(process, batch).run(attempts)
+            delivery = Delivery(process, batch)
+            delivery.run(attempts)
         except LedgerUnavailable as error:
             # Only at a shutdown during an outage. The leases end by themselves, unclaimed tasks are found lost.
             logger.error("action=batch_left reason=%s", error)  # noqa: TRY400 - the store's trouble, not ours
-            return
+            return False
     logger.info(
         "action=batch_done lane=%s messages=%d seconds=%.3f", batch.lane, len(attempts), time.monotonic() - started
     )
+    return not delivery.must_stop()
+
+
+def _next(process: Process, lane: str) -> Sequence[Parcel]:
+    """The first task of the next batch, if the lane has one."""
+    return _tap(process, lane, 1, 1.0)
 
 
 def _take(process: Process, first: Parcel, left: deque[Parcel]) -> list[Parcel]:
@@ -67,14 +86,18 @@ def _take(process: Process, first: Parcel, left: deque[Parcel]) -> list[Parcel]:
         return []
     # As many as would fit if the others were like this one: a guess that `take` corrects by putting tasks back.
     room = max(1, min(room, int(space / max(1.0, _octets(first) / max(1, len(first.items))))))
+    taken = _tap(process, first.lane, room, float(len(first.items)))
+    left.extend(parcel for parcel in taken if parcel.alone)
+    return [parcel for parcel in taken if not parcel.alone]
+
+
+def _tap(process: Process, lane: str, room: int, size: float) -> Sequence[Parcel]:
     try:
-        taken = process.tap().take(first.lane, room, float(len(first.items)))
+        return process.tap().take(lane, room, size)
     except Exception as error:  # noqa: BLE001 - any broker's errors; the batch goes on with what it has
-        logger.warning("action=drain_failed lane=%s reason=%s", first.lane, type(error).__name__)
+        logger.warning("action=drain_failed lane=%s reason=%s", lane, type(error).__name__)
         process.drop_tap()
-        return []
-    left.extend(parcel for parcel in taken.parcels if parcel.alone)
-    return [parcel for parcel in taken.parcels if not parcel.alone]
+        return ()
 
 
 def _octets(parcel: Parcel) -> int:

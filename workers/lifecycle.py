@@ -22,6 +22,8 @@ __all__ = ["connect"]
 
 logger = logging.getLogger(__name__)
 
+WAKE = 0.05  # s
+
 _connected: list[Any] = []
 _ticks: list[Tick] = []
 
@@ -61,6 +63,9 @@ def _start(sender: Any = None, **_: Any) -> None:
     app = sender.app
     if app not in _connected:
         return
+    if sender.hub is not None and "thread" in type(sender.pool).__module__:
+        # A thread that ends its task does not wake the event loop, which would fetch the next one up to 1 s later.
+        sender.hub.call_repeatedly(WAKE, lambda: None)
     this = process.current(app)
     try:
         this.ledger.ping()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 import json
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mailqueue.codec import Parcel
@@ -18,27 +17,20 @@ from mailqueue.lanes import TASK_NAME, queue_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Taken", "Tap", "open_tap"]
+__all__ = ["Tap", "open_tap"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Tasks taken from a lane. ``foreign`` is True if one that is not ours was met there, and put back."""
-
-    parcels: tuple[Parcel, ...] = ()
-    foreign: bool = False
 
 
 class Tap(abc.ABC):
     """A thread's own way to the queues; not safe across threads."""
 
     @abc.abstractmethod
-    def take(self, lane: str, room: int, size: float) -> Taken:
+    def take(self, lane: str, room: int, size: float) -> list[Parcel]:
         """Take as many tasks, oldest first, as ``room`` messages may need when a task carries about ``size`` of them.
 
-        A suspect's task ends the taking and is the last one returned. Nothing is waited for.
+        A suspect's task ends the taking and is the last one returned; so does a task that is not ours, which is put
+        back. Nothing is waited for.
         """
 
     @abc.abstractmethod
@@ -75,7 +67,7 @@ class _RedisTap(Tap):
         self._channel = connection.default_channel
         self._client = self._channel.client  # one client for good: kombu would make one an operation
 
-    def take(self, lane: str, room: int, size: float) -> Taken:
+    def take(self, lane: str, room: int, size: float) -> list[Parcel]:
         queue = queue_name(lane)
         raws: list[bytes] = self._client.rpop(queue, max(1, int(room / max(size, 1.0)))) or []
         parcels: list[Parcel] = []
@@ -84,7 +76,7 @@ class _RedisTap(Tap):
             if message.headers.get("task") != TASK_NAME:
                 logger.warning("action=foreign_task lane=%s task=%s", lane, message.headers.get("task"))
                 self._put_back(queue, raws[position:])
-                return Taken(tuple(parcels), foreign=True)
+                return parcels
             parcel = _parcel(message, lane)
             if parcel is None:
                 continue
@@ -93,7 +85,7 @@ class _RedisTap(Tap):
             if parcel.alone or room <= 0:
                 self._put_back(queue, raws[position + 1 :])
                 break
-        return Taken(tuple(parcels))
+        return parcels
 
     def _put_back(self, queue: str, raws: Sequence[bytes]) -> None:
         if raws:  # the right end is the old one: the oldest goes there last
@@ -113,13 +105,13 @@ class _KombuTap(Tap):
         self._connection = connection
         self._channel = connection.default_channel
 
-    def take(self, lane: str, room: int, size: float) -> Taken:  # noqa: ARG002 - a task at a time needs no estimate
+    def take(self, lane: str, room: int, size: float) -> list[Parcel]:  # noqa: ARG002 - a task at a time needs no estimate
         parcels: list[Parcel] = []
         while room > 0 and (message := self._channel.basic_get(queue_name(lane), no_ack=False)) is not None:
             if message.headers.get("task") != TASK_NAME:
                 logger.warning("action=foreign_task lane=%s task=%s", lane, message.headers.get("task"))
                 message.requeue()
-                return Taken(tuple(parcels), foreign=True)
+                return parcels
             parcel = _parcel(message, lane)
             message.ack()
             if parcel is None:
@@ -128,7 +120,7 @@ class _KombuTap(Tap):
             room -= len(parcel.items)
             if parcel.alone:
                 break
-        return Taken(tuple(parcels))
+        return parcels
 
     def waiting(self, lanes: Sequence[str]) -> bool:
         return any(self._channel.queue_declare(queue=queue_name(lane), passive=True).message_count for lane in lanes)

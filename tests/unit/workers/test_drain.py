@@ -197,14 +197,36 @@ def test_further_tasks_of_the_lane_join_the_batch(process, backend, tap, queue):
     drain(first, process)
     assert [subject for subject, _ in backend.sent] == ["one", "two", "three", "four"]
     assert backend.opened == 1
-    [(lane, room, size)] = tap.asked
-    assert (lane, room, size) == ("default", 99, 1.0)
+    assert tap.asked[0] == ("default", 99, 1.0)
 
 
-def test_a_full_batch_takes_no_more(process, tap, queue):
+def test_a_full_batch_takes_no_more_before_it_is_delivered(process, backend, tap, queue):
     process.batch_messages = 2
-    drain(queue(mail(), mail()), process)
-    assert tap.asked == []
+    first = queue(mail("one"), mail("two"))
+    tap.parcels = [queue(mail("three"))]
+    taken = tap.take
+    tap.take = lambda lane, room, size: (tap.asked.append(len(backend.sent)), taken(lane, room, size))[1]
+    drain(first, process)
+    assert tap.asked[0] == 2
+    assert len(backend.sent) == 3
+
+
+def test_batch_follows_batch_until_the_lane_is_empty(process, backend, tap, queue):
+    process.batch_messages = 2
+    parcels = [queue(mail("one"), mail("two")) for _ in range(4)]
+    first = parcels.pop()
+    tap.take = lambda _lane, _room, _size: [parcels.pop()] if parcels else []
+    drain(first, process)
+    assert len(backend.sent) == 8
+
+
+def test_after_a_while_a_task_ends_although_its_lane_has_more(process, backend, tap, queue, monkeypatch):
+    monkeypatch.setattr("workers.drain.LONGEST_RUN", 0.0)
+    process.batch_messages = 1
+    first = queue(mail("one"))
+    tap.parcels = [queue(mail("two"))]
+    drain(first, process)
+    assert len(backend.sent) == 1
 
 
 def test_a_suspect_that_was_taken_runs_alone_in_the_next_batch(process, backend, tap, queue):
@@ -213,7 +235,7 @@ def test_a_suspect_that_was_taken_runs_alone_in_the_next_batch(process, backend,
     tap.parcels = [queue(mail("two")), suspect]
     drain(first, process)
     assert [subject for subject, _ in backend.sent] == ["one", "two", "suspect"]
-    assert len(tap.asked) == 1  # nothing joins a suspect
+    assert [room for _lane, room, _size in tap.asked] == [99, 1]  # nothing joins a suspect; then the next batch
 
 
 def test_a_second_copy_of_a_task_sends_nothing(process, backend, queue):
