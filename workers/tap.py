@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailqueue.codec import Parcel
 from mailqueue.errors import WireError
-from mailqueue.lanes import TASK_NAME, queue_name
+from mailqueue.lanes import TASK_NAME, queue_name, task_queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +123,18 @@ class _KombuTap(Tap):
         return parcels
 
     def waiting(self, lanes: Sequence[str]) -> bool:
-        return any(self._channel.queue_declare(queue=queue_name(lane), passive=True).message_count for lane in lanes)
+        return any(self._depth(task_queue(lane)) for lane in lanes)
+
+    def _depth(self, queue: Any) -> int:
+        # Not a passive declaration: to kombu's virtual transports an empty queue does not exist.
+        declared = self._channel.queue_declare(
+            queue=queue.name,
+            durable=queue.durable,
+            exclusive=queue.exclusive,
+            auto_delete=queue.auto_delete,
+            arguments=queue.queue_arguments,
+        )
+        return int(declared.message_count)
 
     def close(self) -> None:
         self._connection.release()

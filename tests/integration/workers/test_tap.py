@@ -1,0 +1,116 @@
+"""Taking tasks straight from a real broker: order, room, suspects, and tasks that are not ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from kombu import Connection
+from redis import Redis
+
+from mailqueue.codec import Parcel
+from mailqueue.publisher import Publisher
+from workers.tap import open_tap
+
+pytestmark = pytest.mark.store
+
+FOREIGN = json.dumps(
+    {
+        "body": "W10=",
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": "somebody.elses"},
+        "properties": {
+            "delivery_tag": "x",
+            "delivery_info": {"exchange": "", "routing_key": "mailqueue.default"},
+            "body_encoding": "base64",
+        },
+    }
+)
+
+
+@pytest.fixture
+def publish(valkey_url):
+    publisher = Publisher(valkey_url)
+    yield lambda *parcels: publisher.publish(parcels)
+    publisher.close()
+
+
+@pytest.fixture
+def store(valkey_url):
+    with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture(params=["redis", "any"])
+def tap(request, valkey_url):
+    """The tap made for Redis, and the one for any broker that kombu speaks to, here on Redis as well."""
+    connection = Connection(valkey_url)
+    if request.param == "any":
+        connection.transport.driver_type = "any"
+    tap = open_tap(connection)
+    yield tap
+    tap.close()
+
+
+def parcel(number, size=1, *, alone=False):
+    return Parcel("default", number, tuple((f"m{number}-{n}", b"{}") for n in range(size)), alone)
+
+
+def numbers(parcels):
+    return [parcel.number for parcel in parcels]
+
+
+def test_an_empty_lane_gives_nothing(tap):
+    assert tap.take("default", 100, 1.0) == []
+
+
+def test_tasks_come_whole_and_oldest_first(tap, publish):
+    publish(parcel(1, 2), parcel(2))
+    assert tap.take("default", 100, 1.0) == [parcel(1, 2), parcel(2)]
+
+
+def test_no_more_is_taken_than_there_is_room_for(tap, publish):
+    publish(*(parcel(n) for n in range(1, 6)))
+    assert numbers(tap.take("default", 3, 1.0)) == [1, 2, 3]
+    assert numbers(tap.take("default", 3, 1.0)) == [4, 5]
+
+
+def test_tasks_larger_than_was_guessed_are_put_back_in_order(tap, publish):
+    publish(*(parcel(n, 10) for n in range(1, 6)))
+    assert numbers(tap.take("default", 20, 1.0)) == [1, 2]
+    assert numbers(tap.take("default", 100, 10.0)) == [3, 4, 5]
+
+
+def test_a_suspect_ends_the_taking_and_comes_last(tap, publish):
+    publish(parcel(1), parcel(2, alone=True), parcel(3))
+    assert numbers(tap.take("default", 100, 1.0)) == [1, 2]
+    assert numbers(tap.take("default", 100, 1.0)) == [3]
+
+
+def test_a_task_that_is_not_ours_stays_and_ends_the_taking(tap, publish, store, caplog):
+    publish(parcel(1))
+    store.lpush("mailqueue.default", FOREIGN)
+    publish(parcel(2))
+    assert numbers(tap.take("default", 100, 1.0)) == [1]
+    assert "action=foreign_task lane=default task=somebody.elses" in caplog.text
+    assert store.llen("mailqueue.default") == 2
+
+
+def test_a_parcel_that_nobody_can_read_is_left_out(tap, publish, store, caplog):
+    publish(parcel(1))
+    [task] = store.lrange("mailqueue.default", 0, 0)
+    broken = json.loads(task)
+    broken["body"] = "W1t7InYiOiA5OX1dLCB7fSwge31d"  # [[{"v": 99}], {}, {}]
+    store.lpush("mailqueue.default", json.dumps(broken))
+    publish(parcel(2))
+    assert numbers(tap.take("default", 100, 1.0)) == [1, 2]
+    assert "action=parcel_unreadable" in caplog.text
+
+
+def test_waiting_tells_whether_a_lane_has_tasks(tap, publish):
+    assert not tap.waiting(["urgent", "default"])
+    publish(parcel(1))
+    assert tap.waiting(["urgent", "default"])
+    assert not tap.waiting(["urgent"])
+    assert not tap.waiting([])
