@@ -23,6 +23,7 @@ def worker_command(
     concurrency: int | None = None,
     loglevel: str = "INFO",
     name: str | None = None,
+    application: str = "workers",
     options: Sequence[str] = (),
 ) -> list[str]:
     """Return the arguments of ``celery -A workers worker``, for this Python.
@@ -33,9 +34,10 @@ def worker_command(
         concurrency: Processes or threads that send; None for Celery's default, one per core.
         loglevel: Celery's log level.
         name: Node name without its host part; must be unique among the workers of one host.
+        application: Where Celery finds its application; a project's own has had ``workers.install(app)``.
         options: Further options of ``celery worker``.
     """
-    command = [sys.executable, "-m", "celery", "-A", "workers", "worker", "--pool", pool, "--loglevel", loglevel]
+    command = [sys.executable, "-m", "celery", "-A", application, "worker", "--pool", pool, "--loglevel", loglevel]
     if concurrency is not None:
         command += ["--concurrency", str(concurrency)]
     if lanes:

@@ -37,6 +37,7 @@ class Worker:
         pool: prefork, threads or solo.
         concurrency: Processes or threads that send.
         lanes: Lanes to serve; empty for all.
+        application: Where Celery finds its application: ours, or a project's own.
         options: Further options of ``celery worker``.
         stop_timeout: Seconds given to a SIGTERM before SIGKILL.
     """
@@ -49,6 +50,7 @@ class Worker:
         concurrency: int = 2,
         lanes: Sequence[str] = (),
         loglevel: str = "INFO",
+        application: str = "workers",
         options: Sequence[str] = (),
         stop_timeout: float = 30.0,
     ) -> None:
@@ -59,6 +61,7 @@ class Worker:
             pool=pool,
             concurrency=concurrency,
             loglevel=loglevel,
+            application=application,
             name=f"mailqueue-{os.getpid()}-{next(_NUMBER)}",
             options=options,
         )
