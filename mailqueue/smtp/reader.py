@@ -28,7 +28,7 @@ _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 
 
 class ReplyReader:
-    """The receiving side of one connection. Stands where smtplib keeps its file object, so it has its ``close``."""
+    """The receiving side of one connection. Stands where smtplib keeps its file object, so it can be used as that."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -57,6 +57,18 @@ class ReplyReader:
         except OSError as error:
             raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
         return reply
+
+    def readline(self, limit: int) -> bytes:
+        """At most ``limit`` octets of the next line, with its end: for classes that still read as ``smtplib`` does."""
+        while (end := self._buffer.find(b"\n") + 1) == 0 and len(self._buffer) < limit:
+            octets = self._sock.recv(_BLOCK)
+            if not octets:
+                break
+            self._buffer += octets
+        size = min(end or len(self._buffer), limit)
+        line = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return line
 
     def close(self) -> None:
         """Forget what was not read. The socket is its owner's to close."""

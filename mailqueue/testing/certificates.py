@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import ssl
+from typing import TYPE_CHECKING
 
 import trustme
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Authority"]
 
@@ -32,6 +36,23 @@ class Authority:
         """The context of a server whose certificate for ``host`` was good for a day, long ago."""
         yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
         return self._server(self._ca.issue_cert(host, not_before=_ANTIQUITY, not_after=yesterday))
+
+    def trust(self, context: ssl.SSLContext) -> None:
+        """Make ``context`` trust this CA, too."""
+        self._ca.configure_trust(context)
+
+    def demand(self, context: ssl.SSLContext) -> None:
+        """Make the server of ``context`` demand a certificate of this CA from its clients."""
+        self._ca.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+
+    def files(self, directory: Path, name: str) -> tuple[Path, Path]:
+        """Write a certificate for ``name`` and its private key, in PEM; their paths."""
+        issued = self._ca.issue_cert(name)
+        certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
+        certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key)
+        return certificate, key
 
     @staticmethod
     def _server(certificate: trustme.LeafCert) -> ssl.SSLContext:

@@ -311,6 +311,9 @@ class EmailBackend(BaseEmailBackend):
                 raise self._silenced or ConnectionError("open() failed silently")
             session = self._session_over(self.connection)
             session.hello()
+        except RelayTrouble:
+            self._abandon()
+            raise
         except (OSError, ValueError) as error:  # ValueError: credentials that are not ASCII
             trouble = trouble_of(error, self.failed_at)
             self._abandon()
