@@ -1,0 +1,234 @@
+"""The records of the in-memory ledger, and the ways of a message between states: the twin of ``lua/moves.lua``.
+
+Leaves the operations, the lock and the clock to ``memory``. Times are milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from mailqueue.ledger import rules
+from mailqueue.ledger.marks import LaneMarks
+from mailqueue.ledger.states import State, check
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ANSWERED", "BEGUN", "CLAIMED", "LOST", "Book", "Record"]
+
+# Where a claim stands. It keeps its last phase, with its fence, until the next claim.
+CLAIMED: Final = "claimed"
+BEGUN: Final = "begun"  # its last byte may go out
+LOST: Final = "unknown"  # found to have lost its answer, and charged for it
+ANSWERED: Final = "answered"
+
+_INDEX: Final = {
+    State.SCHEDULED: "scheduled",
+    State.SENDING: "leased",
+    State.DEFERRED: "due",
+    State.UNKNOWN: "unknown",
+    State.HELD: "held",
+    State.PARTIAL: "partial",
+    State.FAILED: "failed",
+}
+_EXPIRING: Final = frozenset({State.SENT, State.CANCELLED, State.EXPIRED})
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """One message."""
+
+    id: str
+    lane: str
+    relay: str
+    hold: bool
+    blobs: tuple[str, ...]
+    envelope: bytes | None
+    accepted: int
+    updated: int
+    state: State = State.QUEUED
+    attempts: int = 0
+    crashes: int = 0
+    alone_crashes: int = 0
+    unknowns: int = 0
+    fence: str = ""
+    owner: str = ""
+    phase: str = ""
+    alone: bool = False
+    reason: str = ""
+    results: bytes = b""
+    expires: int | None = None
+
+
+@dataclass(slots=True)
+class Blob:
+    """A large part, and who uses it."""
+
+    content: bytes
+    users: set[str] = field(default_factory=set)
+    expires: int | None = None
+
+
+class Book:
+    """All records, their indexes and tallies; every change of state goes through ``move``."""
+
+    def __init__(self, lease: int, retention: int) -> None:
+        self.lease = lease
+        self.retention = retention
+        self.records: dict[str, Record] = {}
+        self.blobs: dict[str, Blob] = {}
+        self.counts: Counter[tuple[str, State]] = Counter()
+        self.events: Counter[str] = Counter()
+        self._lanes: dict[str, LaneMarks] = {}
+        self._indexes: defaultdict[str, dict[str, int]] = defaultdict(dict)
+
+    # -- lanes
+
+    def marks(self, lane: str) -> LaneMarks:
+        """How far the queue of ``lane`` has been popped."""
+        return self._lanes.setdefault(lane, LaneMarks())
+
+    def lanes_in_use(self) -> list[str]:
+        """The lanes that have ever had a message."""
+        return sorted({lane for lane, _state in self.counts})
+
+    # -- indexes
+
+    def first(self, index: str, limit: int, *, highest: float = float("inf")) -> list[str]:
+        """The first members of an index, by score, up to ``highest``."""
+        entries = sorted((score, member) for member, score in self._indexes[index].items() if score <= highest)
+        return [member for _score, member in entries[:limit]]
+
+    def score(self, index: str, member: str) -> int | None:
+        """The score of a member; None if it is not in the index."""
+        return self._indexes[index].get(member)
+
+    def enter(self, index: str, member: str, score: int) -> None:
+        """Put a member into an index, or change its score."""
+        self._indexes[index][member] = score
+
+    def lower(self, index: str, highest: int) -> None:
+        """Cut the scores of an index to ``highest``."""
+        entries = self._indexes[index]
+        entries.update({member: highest for member, score in entries.items() if score > highest})
+
+    def index_of(self, state: State, lane: str) -> str | None:
+        """The index that lists the messages of ``state``; None for those without one."""
+        return f"queued:{lane}" if state is State.QUEUED else _INDEX.get(state)
+
+    def queued(self, lane: str) -> int:
+        """The number of messages queued in ``lane``."""
+        return len(self._indexes[f"queued:{lane}"])
+
+    # -- records
+
+    def load(self, message_id: str, now: int) -> Record | None:
+        """The record of a message, unless it is past its retention."""
+        record = self.records.get(message_id)
+        if record is not None and record.expires is not None and record.expires <= now:
+            del self.records[message_id]
+            return None
+        return record
+
+    def add(self, record: Record, number: int) -> None:
+        """A new message is queued under ``number``."""
+        self.records[record.id] = record
+        self.enter(f"queued:{record.lane}", record.id, number)
+        self.counts[record.lane, State.QUEUED] += 1
+        for key in record.blobs:
+            self.blobs[key].users.add(record.id)
+            self.blobs[key].expires = None
+
+    def blob(self, key: str, now: int) -> Blob | None:
+        """A blob, unless its time to live has ended."""
+        blob = self.blobs.get(key)
+        if blob is not None and blob.expires is not None and blob.expires <= now:
+            del self.blobs[key]
+            return None
+        return blob
+
+    # -- ways between states
+
+    def move(self, record: Record, new: State, score: int, now: int, *, via: Sequence[State] = ()) -> None:
+        """Move a message to ``new``, at ``score`` in that state's index, passing through ``via`` on the way."""
+        state = record.state
+        for step in (*via, new):
+            check(state, step)
+            state = step
+        left, entered = self.index_of(record.state, record.lane), self.index_of(new, record.lane)
+        if left:
+            self._indexes[left].pop(record.id, None)
+        if entered:
+            self.enter(entered, record.id, score)
+        if record.state is State.SENDING:
+            record.owner = ""
+        self.counts[record.lane, record.state] -= 1
+        self.counts[record.lane, new] += 1
+        record.state, record.updated = new, now
+
+    def defer(self, record: Record, due: int, reason: str, now: int, *, via: Sequence[State] = ()) -> None:
+        """The one door: what is to be published again waits for the tick."""
+        record.reason = reason
+        self.move(record, State.DEFERRED, due, now, via=via)
+
+    def lose_answer(self, record: Record, reason: str, now: int, *, wait: int = 0, via: Sequence[State] = ()) -> None:
+        """The last byte may have gone out and no answer was recorded: count it, do as the message's policy says."""
+        self._charge_lost_answer(record)
+        record.reason = reason
+        if record.hold:
+            self.move(record, State.UNKNOWN, now, now, via=via)
+        elif record.unknowns > rules.RESENDS:
+            record.reason = rules.REASON_HELD
+            self.move(record, State.HELD, now, now, via=(*via, State.UNKNOWN))
+        else:
+            self.events["resent"] += 1
+            self.move(record, State.DEFERRED, now + max(self.lease, wait), now, via=(*via, State.UNKNOWN))
+
+    def crash(self, record: Record, now: int) -> None:
+        """The claim has ended without an answer: its worker died, or fell silent past the lease."""
+        self.events["crashed"] += 1
+        record.crashes += 1
+        record.alone_crashes += record.alone
+        if record.alone and record.alone_crashes >= rules.POISON_CRASHES:
+            self.events["poisoned"] += 1
+            if record.phase == BEGUN:
+                self._charge_lost_answer(record)
+            record.reason = rules.REASON_POISON
+            self.move(record, State.FAILED, now, now)
+        elif record.phase == BEGUN:
+            self.lose_answer(record, rules.REASON_ANSWER_LOST, now)
+        else:
+            self.defer(record, now, rules.REASON_CRASHED, now)
+
+    def _charge_lost_answer(self, record: Record) -> None:
+        self.events["unknown"] += 1
+        record.unknowns += 1
+        record.attempts += 1
+        record.phase = LOST
+
+    # -- ends
+
+    def settled(self, record: Record, now: int) -> None:
+        """Drop what a message in its state needs no more."""
+        if record.state in _EXPIRING:
+            record.envelope = None
+            record.expires = now + self.retention
+            self._leave_blobs(record, now)
+
+    def sweep(self, record: Record, now: int) -> None:
+        """Forget a message that was kept for operators."""
+        self._leave_blobs(record, now)
+        index = self.index_of(record.state, record.lane)
+        if index:
+            self._indexes[index].pop(record.id, None)
+        del self.records[record.id]
+
+    def _leave_blobs(self, record: Record, now: int) -> None:
+        for key in record.blobs:
+            blob = self.blobs.get(key)
+            if blob is not None:
+                blob.users.discard(record.id)
+                if not blob.users:
+                    blob.expires = now + rules.milliseconds(rules.BLOB_TTL)

@@ -1,0 +1,133 @@
+"""One tick of the in-memory ledger: what expired, was lost, or fell due. The twin of ``lua/tick.lua``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from mailqueue.ledger import rules
+from mailqueue.ledger.base import Publication, Ticked
+from mailqueue.ledger.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailqueue.ledger.book import Book, Record
+
+__all__ = ["Recovery"]
+
+_TICK_GAP: Final = rules.milliseconds(rules.TICK_GAP)
+_OUTAGE: Final = rules.milliseconds(rules.OUTAGE)
+
+
+@dataclass(slots=True)
+class _Task:
+    """A publication that is being filled."""
+
+    lane: str
+    number: int
+    alone: bool
+    octets: int = 0
+    items: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def has_room(self, octets: int) -> bool:
+        return len(self.items) < rules.PACK_MESSAGES and self.octets + octets <= rules.PACK_BYTES
+
+
+class Recovery:
+    """The ticks on one book. Times are milliseconds."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._last = 0  # when a tick was last answered in full
+        self._gap = 0  # between that one and the one before
+        self._calm = 0  # until then no lease expires
+
+    def tick(self, now: int, limit: int) -> Ticked:
+        """One bounded pass; empty if the last one was just now."""
+        if self._last <= now < self._last + _TICK_GAP:
+            return Ticked()
+        found: Counter[str] = Counter()
+        outage = self._note_tick(now, found)
+        self._end_leases(now, limit, found)
+        publications: list[Publication] = []
+        for lane in self._book.lanes_in_use():
+            publications += self._recover_lane(lane, now, limit, found, outage=outage)
+        publications += self._publish_due(now, limit, found)
+        self._sweep(now, limit, found)
+        return Ticked(tuple(publications), dict(found))
+
+    def _note(self, found: Counter[str], name: str) -> None:
+        self._book.events[name] += 1
+        found[name] += 1
+
+    def _listed(self, index: str, limit: int, highest: int) -> Iterator[Record]:
+        for message_id in self._book.first(index, limit, highest=highest):
+            yield self._book.records[message_id]
+
+    def _note_tick(self, now: int, found: Counter[str]) -> bool:
+        """Whether nobody has ticked for so long that workers were probably cut off, and could not renew leases.
+
+        A fleet that always ticks that seldom is no outage: its leases must end some time.
+        """
+        outage = self._last > now or now - self._last > max(_OUTAGE, min(2 * self._gap, self._book.lease))
+        if outage:
+            self._calm = now + self._book.lease
+            if self._last:
+                self._note(found, "outages")
+        self._gap = max(0, now - self._last) if self._last else 0
+        self._last = now
+        return outage
+
+    def _end_leases(self, now: int, limit: int, found: Counter[str]) -> None:
+        if self._calm > now:
+            # Leases that end later than one from now were given before the clock was set back.
+            self._book.lower("leased", now + self._book.lease)
+            return
+        for record in self._listed("leased", limit, now):
+            self._note(found, "expired_leases")
+            self._book.crash(record, now)
+
+    def _recover_lane(self, lane: str, now: int, limit: int, found: Counter[str], *, outage: bool) -> list[Publication]:
+        """Defer what was lost; a barrier where nothing moves."""
+        marks = self._book.marks(lane)
+        marks.advance(now, restart=outage)
+        for record in self._listed(f"queued:{lane}", limit, marks.older):
+            self._note(found, "lost")
+            self._book.defer(record, now, rules.REASON_LOST, now)
+        if not marks.wants_barrier(now, queued=self._book.queued(lane) > 0):
+            return []
+        self._note(found, "barriers")
+        return [Publication(lane, marks.next_number())]
+
+    def _publish_due(self, now: int, limit: int, found: Counter[str]) -> list[Publication]:
+        """The one door: what is due is queued under new numbers. Messages of a lane share a task, suspects go alone."""
+        tasks: list[_Task] = []
+        filling: dict[str, _Task] = {}
+        total = 0
+        for record in self._listed("due", limit, now):
+            envelope = record.envelope
+            assert envelope is not None, "only sent, cancelled and expired messages are without"
+            total += len(envelope)
+            if total > max(rules.TICK_BYTES, len(envelope)):
+                break  # the rest is due at the next tick as well
+            suspect = record.crashes > 0
+            task = None if suspect else filling.get(record.lane)
+            if task is None or not task.has_room(len(envelope)):
+                task = _Task(record.lane, self._book.marks(record.lane).next_number(), suspect)
+                tasks.append(task)
+                if not suspect:
+                    filling[record.lane] = task
+            task.items.append((record.id, envelope))
+            task.octets += len(envelope)
+            self._book.move(record, State.QUEUED, task.number, now)
+            found["due"] += 1
+        return [Publication(task.lane, task.number, tuple(task.items), task.alone) for task in tasks]
+
+    def _sweep(self, now: int, limit: int, found: Counter[str]) -> None:
+        """Forget what was kept for operators until its retention ended."""
+        for index in ("failed", "partial"):
+            for record in self._listed(index, limit, now - self._book.retention):
+                self._note(found, "swept")
+                self._book.sweep(record, now)

@@ -1,0 +1,131 @@
+"""The numbers of the recovery rules, and the few sentences that the ledger itself writes.
+
+One place for both implementations: the Lua scripts get them as generated constants.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailqueue.errors import IllegalTransition
+from mailqueue.ledger.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailqueue.ledger.base import Settlement
+
+__all__ = [
+    "BARRIER_GAP_MAX",
+    "BLOB_TTL",
+    "EVENTS",
+    "OUTAGE",
+    "PACK_BYTES",
+    "PACK_MESSAGES",
+    "POISON_CRASHES",
+    "REASON_ALONE",
+    "REASON_ANSWER_LOST",
+    "REASON_CRASHED",
+    "REASON_ENVELOPE_LOST",
+    "REASON_HELD",
+    "REASON_LOST",
+    "REASON_NOT_WRITTEN",
+    "REASON_OCTETS",
+    "REASON_POISON",
+    "REASON_UNPUBLISHED",
+    "RESENDS",
+    "SETTLEMENT_STATES",
+    "SHIFT",
+    "TICK_BYTES",
+    "TICK_GAP",
+    "listable",
+    "milliseconds",
+    "settleable",
+    "short",
+]
+
+#: s between two ticks that are answered in full, for the whole fleet.
+TICK_GAP = 0.5
+#: s without a tick after which the fleet is taken to have been cut off from the store: then no lease expires.
+OUTAGE = 5.0
+#: s between two shifts of a lane's marks, and for which the mark must stand before a barrier is published.
+SHIFT = 20.0
+#: s between barriers of a lane that nobody drains, at most; the gap doubles from SHIFT up to this.
+BARRIER_GAP_MAX = 600.0
+#: Crashes while claimed alone, after which a message is poison.
+POISON_CRASHES = 3
+#: Copies of a message that the ledger has sent again by itself after lost answers; then it is held.
+RESENDS = 2
+#: s that a blob without users is kept.
+BLOB_TTL = 3600
+#: Messages and octets of envelopes that one publication of the tick carries, like a parcel of the producer.
+PACK_MESSAGES = 100
+PACK_BYTES = 256 * 1024
+#: Octets of envelopes that one tick answers with: what the socket moves well within a second.
+TICK_BYTES = 4 * 1024 * 1024
+#: Octets of a reason. Longer values would turn a message's hash from a listpack into a table, at thrice the memory
+#: (hash-max-listpack-value is 64 by default in Redis and Valkey).
+REASON_OCTETS = 64
+
+REASON_ALONE = "suspect met in company; to be sent alone"
+REASON_ANSWER_LOST = "answer lost; may have been sent"
+REASON_CRASHED = "claim ended in a crash before it was begun"
+REASON_ENVELOPE_LOST = "its envelope is not in the store"
+REASON_HELD = "answer lost three times; held instead of a third copy"
+REASON_LOST = "task lost by the broker"
+REASON_NOT_WRITTEN = "its last byte was not written after all"
+REASON_POISON = "poison: three crashes while alone in a worker"
+REASON_UNPUBLISHED = "its task could not be published"
+
+#: What ``counters()`` counts.
+EVENTS = (
+    "alone",  # suspects met in company and put back to be sent alone
+    "barriers",  # empty tasks published so that quiet lanes have a mark
+    "crashed",  # claims that ended in a crash: freed, or their lease expired
+    "envelopes_lost",  # messages held because their envelope was not in the store
+    "expired_leases",
+    "fenced",  # begins and records refused because the claim was over
+    "illegal",  # transitions that the table does not have: always a bug
+    "late",  # answers under a standing fence, after the claim was over
+    "lost",  # messages whose task was lost by the broker
+    "outages",  # times that nobody had ticked for more than OUTAGE, or the clock jumped
+    "poisoned",
+    "resent",  # lost answers that led to another copy
+    "restored",  # messages accepted again from their task
+    "rolled_back",  # tasks met with numbers that the store had not given out
+    "swept",  # failed and partial messages dropped after their retention
+    "unknown",  # answers lost
+    "unpublished",
+)
+
+#: What a settlement may say.
+SETTLEMENT_STATES = frozenset(
+    {State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.UNKNOWN, State.HELD, State.SENDING}
+)
+
+
+def settleable(settlements: Sequence[Settlement]) -> None:
+    """Raise IllegalTransition if an attempt cannot end so."""
+    for settlement in settlements:
+        if settlement.state not in SETTLEMENT_STATES:
+            raise IllegalTransition(f"an attempt cannot end as {settlement.state}")
+
+
+def milliseconds(seconds: float) -> int:
+    """The unit of time inside the ledger: whole milliseconds."""
+    return round(seconds * 1000)
+
+
+def short(reason: str) -> str:
+    """``reason`` as one line of at most REASON_OCTETS octets of UTF-8."""
+    line = " ".join(reason.split())
+    encoded = line.encode("utf-8", "backslashreplace")
+    if len(encoded) <= REASON_OCTETS:
+        return encoded.decode()
+    return encoded[: REASON_OCTETS - 3].decode("utf-8", "ignore") + "…"
+
+
+def listable(state: State) -> None:
+    """Raise ValueError for states whose messages are not indexed."""
+    if state in {State.SENT, State.CANCELLED, State.EXPIRED}:
+        raise ValueError(f"messages that are {state} are not indexed: ask for one by its id, or for counts()")
