@@ -1,0 +1,42 @@
+-- needs: common moves marks
+-- Claim queued messages for an owner under a fence, having raised the lane's mark.
+-- ARGV: lane, number, token, owner, alone, then ids.
+-- Reply, per id: "" (no record), "-" and the reason of a refusal, or "+", attempts so far, when accepted, suspect,
+-- each with a space after it, and the results.
+
+local lane, number, token, owner = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), ARGV[FIRST + 2], ARGV[FIRST + 3]
+local alone = ARGV[FIRST + 4] == "1"
+
+even_when_full()
+advance_marks(lane, number)
+
+local function grant(m)
+  local results = m.results or ""
+  if results == "+" then results = call("GET", long_results(m.id)) or "" end
+  return table.concat({"+" .. m.attempts, m.accepted, m.crashes > 0 and "1" or "0", results}, " ")
+end
+
+local function claim(id)
+  local m = load(id)
+  if not m then return "" end
+  if m.state == "sending" and m.fence == token then
+    enter("leased", id, now + LEASE)
+    return grant(m) -- the same call again: the same answer
+  end
+  if m.state ~= "queued" then return "-" .. m.state end
+  if m.crashes > 0 and not alone then
+    event("alone")
+    defer(m, now, REASON_ALONE)
+    return "-alone"
+  end
+  local fields = {f = token, o = owner, p = "claimed"}
+  if alone ~= m.alone then fields.y = alone and "1" or "" end
+  move(m, "sending", now + LEASE, fields)
+  enter("owned", owner .. "\n" .. id, 0)
+  return grant(m)
+end
+
+local reply = {}
+for place = FIRST + 5, #ARGV do reply[#reply + 1] = claim(ARGV[place]) end
+finish()
+return reply

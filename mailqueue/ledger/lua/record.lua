@@ -1,0 +1,62 @@
+-- needs: common moves
+-- Record what became of claimed messages. Reply, per settlement: 1, or 0 if its fence is another by now.
+-- ARGV: token, then per settlement: id, state, results, due in, reason.
+
+local token = ARGV[FIRST]
+
+-- An answer that comes when the claim is over, its fence still standing, takes the claim up again: these are the
+-- states that the message passes through on its way back to sending.
+local LATE = {sending = {}, unknown = {}, queued = {"sending"}, deferred = {"queued", "sending"}}
+local LATE_HELD = {"deferred", "queued", "sending"} -- held by the ledger itself, for want of an answer
+
+local function way_back(m)
+  if m.state == "held" and m.phase == "unknown" then return {unpack(LATE_HELD)} end
+  return LATE[m.state] and {unpack(LATE[m.state])}
+end
+
+local function settle(m, state, results, due_in, reason)
+  local via = way_back(m)
+  if m.state ~= "sending" then event("late") end
+  if state == "sending" or not via then
+    -- An attempt that goes on; or a message beyond settling, for which what is known is kept for the operator.
+    local kept = keep_results(m, results)
+    if kept then call("HSET", message(m.id), "x", kept) end
+    if m.state == "sending" then
+      call("HSET", message(m.id), "p", "claimed")
+      enter("leased", m.id, now + LEASE)
+    end
+    return
+  end
+  local charged = m.phase == "unknown" -- when the answer was found lost
+  if state == "unknown" then
+    if charged then return end
+    lose_answer(m, reason, due_in, {x = keep_results(m, results)}, via)
+    return
+  end
+  local fields = {p = "answered", w = reason, x = keep_results(m, results)}
+  if state ~= "held" and not charged then fields.a = m.attempts + 1 end
+  if state == "deferred" then
+    -- From unknown and held a way leads to deferred directly.
+    if m.state == "unknown" or m.state == "held" then via = nil end
+    defer(m, now + due_in, reason, fields, via)
+    return
+  end
+  if move(m, state, now, fields, via) and EXPIRING[state] then retire(m) end
+end
+
+even_when_full()
+local reply = {}
+for place = FIRST + 1, #ARGV, 5 do
+  local m = load(ARGV[place])
+  if not m or m.fence ~= token then
+    event("fenced")
+    reply[#reply + 1] = 0
+  else
+    if m.phase ~= "answered" then
+      settle(m, ARGV[place + 1], ARGV[place + 2], tonumber(ARGV[place + 3]), ARGV[place + 4])
+    end
+    reply[#reply + 1] = 1
+  end
+end
+finish()
+return reply

@@ -1,0 +1,184 @@
+"""Opens the ledger that a URL names: Redis or Valkey on a host, a Unix socket or behind sentinels; or one in memory.
+
+``redis://[user:password@]host:port/db``, ``rediss://`` the same through TLS (options ``ssl_ca_certs``,
+``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs``), ``unix:///path?db=0``,
+``sentinel://[user:password@]host:port,host:port/service/db`` (options ``sentinel_username``, ``sentinel_password``,
+``ssl=true``; kombu's list with semicolons and ``?master_name=service`` is understood as well), ``memory://name``.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from mailqueue.errors import ImproperlyConfigured
+from mailqueue.ledger.memory import MemoryLedger
+from mailqueue.ledger.redis import RedisLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from mailqueue.ledger.base import Ledger
+
+__all__ = ["open_ledger"]
+
+_SENTINEL_PORT: Final = 26379
+_STORES: Final = ("redis", "rediss", "unix", "sentinel")
+# Timeouts and repetitions are ours, so that no call outlasts its timeout; answers are bytes.
+_NOT_BY_URL: Final = (
+    "decode_responses", "protocol", "retry_on_error", "retry_on_timeout", "socket_connect_timeout", "socket_timeout",
+    "timeout",
+)  # fmt: skip
+
+_in_memory: dict[str, MemoryLedger] = {}
+_lock = threading.Lock()
+
+
+def open_ledger(
+    url: str,
+    *,
+    prefix: str = "mailqueue",
+    lease_seconds: float = 30.0,
+    retention: float = 604800.0,
+    timeout: float = 1.0,
+    clock_offset: Callable[[], float] | None = None,
+) -> Ledger:
+    """The ledger at ``url``; nothing is connected before its first use.
+
+    Args:
+        url: See the module. ``memory://name`` is one ledger for the whole process, made with the arguments of the
+            first call for that name.
+        prefix: What the names of all keys begin with.
+        lease_seconds: How long a claim stands without a sign of life, in s.
+        retention: How long final records are kept, in s.
+        timeout: How long a call may take before it raises LedgerUnavailable, in s.
+        clock_offset: Seconds to be added to the store's clock, asked at every call: for tests.
+
+    Raises:
+        ImproperlyConfigured: The URL cannot work. Its text shows no credentials.
+    """
+    scheme = url.partition("://")[0].lower()
+    if scheme == "memory":
+        return _memory(url, lease_seconds, retention, clock_offset)
+    if scheme not in _STORES:
+        known = ", ".join(f"{name}://" for name in (*_STORES, "memory"))
+        raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL begins with none of {known}")
+    try:
+        client, where = _sentinel(url, timeout) if scheme == "sentinel" else _direct(url, timeout)
+    except (TypeError, ValueError) as error:
+        # A TypeError names an option that the connection does not have. Neither repeats the URL.
+        raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL cannot be used: {error}") from None
+    return RedisLedger(
+        client,
+        prefix=prefix,
+        lease_seconds=lease_seconds,
+        retention=retention,
+        timeout=timeout,
+        where=where,
+        clock_offset=clock_offset,
+    )
+
+
+def _memory(url: str, lease_seconds: float, retention: float, offset: Callable[[], float] | None) -> MemoryLedger:
+    def clock() -> float:
+        return time.time() + (offset() if offset else 0.0)
+
+    with _lock:
+        return _in_memory.setdefault(
+            url.partition("://")[2], MemoryLedger(clock=clock, lease_seconds=lease_seconds, retention=retention)
+        )
+
+
+def _direct(url: str, timeout: float) -> tuple[Redis, str]:
+    # redis-py takes 100 ms to import: only where a ledger is opened.
+    from redis import ConnectionPool, Redis  # noqa: PLC0415
+    from redis.connection import Connection, parse_url  # noqa: PLC0415
+
+    options: dict[str, Any] = _without(parse_url(url))  # type: ignore[no-untyped-call]
+    kind = options.pop("connection_class", Connection)
+    options |= _ours(timeout)
+    limit = {"max_connections": options.pop("max_connections")} if "max_connections" in options else {}
+    kind(**options)  # a wrong option shows here, not at the first message
+    where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    return Redis(connection_pool=ConnectionPool(kind, **limit, **options)), f"{where}/{options.get('db', 0)}"
+
+
+class _Sentinels(NamedTuple):
+    """What a sentinel URL says; ``server`` is the same as a redis:// or rediss:// URL of the primary."""
+
+    addresses: list[tuple[str, int]]
+    service: str
+    server: str
+    credentials: dict[str, str]  # of the sentinels themselves
+
+
+def _sentinel(url: str, timeout: float) -> tuple[Redis, str]:
+    from redis import Redis  # noqa: PLC0415 - see _direct
+    from redis.connection import parse_url  # noqa: PLC0415
+    from redis.sentinel import Sentinel  # noqa: PLC0415
+
+    said = _read_sentinel_url(url)
+    options: dict[str, Any] = _without(parse_url(said.server))  # type: ignore[no-untyped-call]
+    kind = options.pop("connection_class", None)
+    for name in ("host", "port"):
+        options.pop(name, None)
+    encrypted = {"ssl": True} if kind is not None else {}
+    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    # Each sentinel is asked in turn, so that each may take only a part of the time.
+    patience = timeout / (len(said.addresses) + 1)
+    asked = _ours(timeout) | {"socket_timeout": patience, "socket_connect_timeout": patience}
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+        said.addresses, sentinel_kwargs={**asked, **encrypted, **tls, **said.credentials}
+    )
+    client: Redis = sentinel.master_for(said.service, Redis, **options, **encrypted, **_ours(timeout))
+    where = ",".join(f"{host}:{port}" for host, port in said.addresses)
+    return client, f"{where}/{said.service}/{options.get('db', 0)}"
+
+
+def _read_sentinel_url(url: str) -> _Sentinels:
+    parts = [urlsplit(part) for part in re.split(r";(?=sentinel://)", url)]
+    query = {name: value for part in parts for name, value in parse_qsl(part.query)}
+    path = next((part.path for part in reversed(parts) if part.path.strip("/")), "").strip("/")
+    service, _, database = path.rpartition("/")
+    if not service and not database.isdigit():
+        service, database = database, "0"
+    service = service or query.pop("master_name", "") or query.pop("service_name", "")
+    if not service:
+        raise ValueError(
+            "a sentinel:// URL ends with the service's name and the database: sentinel://host:26379/name/0"
+        )
+    addresses: list[tuple[str, int]] = []
+    for address in ",".join(part.netloc.rpartition("@")[2] for part in parts).split(","):
+        host, colon, port = address.rpartition(":")
+        addresses.append((host, int(port)) if colon else (address, _SENTINEL_PORT))
+    user = next((part.netloc.rpartition("@")[0] for part in parts if "@" in part.netloc), "")
+    encrypted = query.pop("ssl", "false").lower() in {"1", "true", "yes"}
+    credentials = {
+        name.removeprefix("sentinel_"): query.pop(name)
+        for name in ("sentinel_username", "sentinel_password")
+        if name in query
+    }
+    server = f"{'rediss' if encrypted else 'redis'}://{user}{'@' if user else ''}primary/{database}?{urlencode(query)}"
+    return _Sentinels(addresses, service, server, credentials)
+
+
+def _without(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in _NOT_BY_URL}
+
+
+def _ours(timeout: float) -> dict[str, Any]:
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - see _direct
+    from redis.retry import Retry  # noqa: PLC0415
+
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout / 2,  # together with what follows it must stay near the timeout
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,  # no push messages, and no round trip to negotiate
+    }

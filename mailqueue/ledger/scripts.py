@@ -1,0 +1,85 @@
+"""The Lua scripts of the Redis ledger: put together from their files, known to the store by their digests.
+
+Numbers, sentences and the table of transitions come from ``rules`` and ``states``, so that there is one of each.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+from mailqueue.ledger import rules
+from mailqueue.ledger.states import TRANSITIONS
+
+__all__ = ["OPERATIONS", "Script", "load"]
+
+#: The operations that are scripts; each is a file of ``lua/``.
+OPERATIONS = (
+    "accept",
+    "begin",
+    "claim",
+    "free",
+    "get",
+    "list",
+    "owners",
+    "put_blobs",
+    "record",
+    "release",
+    "renew",
+    "tick",
+    "unbegin",
+    "unpublished",
+)
+
+#: Constants of ``rules`` in seconds there and in milliseconds in the scripts.
+_TIMES = ("BARRIER_GAP_MAX", "OUTAGE", "SHIFT", "TICK_GAP")
+_PLAIN = ("BLOB_TTL", "PACK_BYTES", "PACK_MESSAGES", "POISON_CRASHES", "RESENDS", "TICK_BYTES")
+_NEEDS = re.compile(r"-- needs: (.+)\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One operation's source, and the SHA-1 by which EVALSHA calls it."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@functools.cache
+def load() -> dict[str, Script]:
+    """All scripts by name; read once per process."""
+    return {name: _assemble(name) for name in OPERATIONS}
+
+
+def _assemble(name: str) -> Script:
+    operation = _read(name)
+    needs = _NEEDS.match(operation)
+    assert needs, f"{name}.lua does not begin with what it needs"
+    body = "\n".join([*map(_read, needs[1].split()), operation])
+    source = f"{_constants(body)}\n{body}"
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _constants(body: str) -> str:
+    """Definitions of the generated constants that ``body`` uses: a script runs them at every call."""
+    values = {name: str(rules.milliseconds(getattr(rules, name))) for name in _TIMES}
+    values |= {name: str(getattr(rules, name)) for name in _PLAIN}
+    values |= {name: f'"{getattr(rules, name)}"' for name in rules.__all__ if name.startswith("REASON_")}
+    values["WAYS"] = _ways()
+    return "\n".join(f"local {name} = {value}" for name, value in values.items() if re.search(rf"\b{name}\b", body))
+
+
+def _ways() -> str:
+    rows = [
+        f"{old} = {{{', '.join(f'{new} = true' for new in sorted(following))}}}"
+        for old, following in sorted(TRANSITIONS.items())
+    ]
+    return f"{{{', '.join(rows)}}}"
