@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mailqueue import conf
 from mailqueue.errors import BadHeaderError, ImproperlyConfigured, InvalidMailer, MailerDoesNotExist
@@ -51,6 +51,9 @@ __all__ = [
 
 #: The messages sent through the locmem backend, which creates it; tests may rebind and delete it.
 outbox: list[Any]
+
+if TYPE_CHECKING:
+    SMTPConnection: Any  # deprecated; see below
 
 
 class _PeopleError(ImproperlyConfigured, ValueError):
@@ -203,12 +206,14 @@ def _addresses(setting: str, people: Any) -> list[Any]:
     return addresses
 
 
-def __getattr__(name: str) -> Any:
-    if name == "SMTPConnection":
-        warnings.warn(
-            "mailqueue.mail.SMTPConnection is the SMTP backend under its name of Django 1.2; use get_connection().",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return import_string(conf.SMTP_BACKEND)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker would take every misspelt name for this one
+
+    def __getattr__(name: str) -> Any:
+        if name == "SMTPConnection":
+            warnings.warn(
+                "mailqueue.mail.SMTPConnection is the SMTP backend under its name of Django 1.2; use get_connection().",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return import_string(conf.SMTP_BACKEND)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

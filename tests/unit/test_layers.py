@@ -87,13 +87,14 @@ FILES = files()
 def imports_of(module: str) -> Iterator[Import]:
     """The imports of our own modules in ``module``, wherever they stand."""
     tree = ast.parse(FILES[module].read_text())
+    outside = [inner for node in tree.body for inner in (node.body if isinstance(node, ast.If) else [node])]
 
     def visit(node: ast.AST, in_function: bool, at_rest: bool) -> Iterator[Import]:
-        if isinstance(node, ast.FunctionDef) and node.name == "__getattr__" and node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__getattr__" and node in outside:
             at_rest = True  # a module's lazy name (PEP 562): it stands at the top, and runs when it is asked for
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             in_function = True
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for child in node.body:
                 yield from visit(child, in_function, at_rest=True)
             for child in node.orelse:
