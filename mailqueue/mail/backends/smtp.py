@@ -273,7 +273,7 @@ class EmailBackend(BaseEmailBackend):
 
         Raises RelayTrouble, the connection closed, when the relay stands in the way. The message it happened at, if
         any, has its outcome before that (UNSENT, UNKNOWN or the answer it got); the ones behind it were not sent.
-        Calling again with those connects anew. ``fail_silently`` means nothing here.
+        Calling again with those connects anew. ``fail_silently`` means nothing here. For one thread at a time.
         """
         for message in messages:
             yield from self._deliver(message, on_begin)
