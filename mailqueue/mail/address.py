@@ -14,9 +14,12 @@ from email.errors import HeaderParseError
 from email.header import Header
 from email.headerregistry import Address
 from email.utils import formataddr, getaddresses
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mailqueue.mail.utils import punycode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "Encoding",
@@ -106,18 +109,16 @@ def envelope_address(addr: object, encoding: Encoding = None) -> str:
     return parse_mailbox(addr).addr_spec(encoding)
 
 
-def parse_address_list(value: str) -> list[Mailbox]:
+def parse_address_list(value: str) -> Iterator[Mailbox]:
     """The mailboxes in the address list ``value``; a comma inside a quoted name separates nothing.
 
-    Raises ValueError if an element is not one mailbox, or has no domain.
+    Raises ValueError, when it gets there, if an element is not one mailbox or has no domain.
     """
-    mailboxes = []
     for element in _elements(value):
         pairs = getaddresses([element], **_LENIENT)
         if len(pairs) != 1:
             raise ValueError(f'Invalid address "{element}"')
-        mailboxes.append(parse_mailbox(pairs[0]))
-    return mailboxes
+        yield parse_mailbox(pairs[0])
 
 
 def _parts(mailbox: Mailbox) -> tuple[str, str, str]:
@@ -154,4 +155,4 @@ def _elements(value: str) -> list[str]:
             elements.append(value[start : token.start()])
             start = token.end()
     elements.append(value[start:])
-    return [element.strip().removesuffix(";") for element in elements]  # ";" ends a group (RFC 5322 section 3.4)
+    return [element.strip(" \t").removesuffix(";") for element in elements]  # ";" ends a group (RFC 5322 section 3.4)
