@@ -18,7 +18,7 @@ from mailqueue.smtp.trouble import trouble_of
 from workers.connections import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["build", "deliver", "limits"]
 
@@ -54,10 +54,20 @@ def deliver(backend: Any, messages: Iterable[Any], on_begin: OnBegin) -> Iterato
 
     Raises RelayTrouble when the relay, not a message, stands in the way; what was not yielded was not sent.
     """
-    detailed: Callable[[Iterable[Any], OnBegin], Iterator[Outcome]] | None = getattr(backend, "deliver", None)
-    if detailed is not None:
-        return detailed(messages, on_begin)
+    if _tells_outcomes(type(backend)):
+        detailed: Iterator[Outcome] = backend.deliver(messages, on_begin)
+        return detailed
     return _one_at_a_time(backend, messages, on_begin)
+
+
+def _tells_outcomes(backend: type) -> bool:
+    """Whether ``deliver()`` is what the class means: not if a subclass has changed only how it sends."""
+    for cls in backend.__mro__:
+        if "deliver" in vars(cls):
+            return True
+        if not vars(cls).keys().isdisjoint({"send_messages", "_send"}):
+            return False
+    return False
 
 
 def _one_at_a_time(backend: Any, messages: Iterable[Any], on_begin: OnBegin) -> Iterator[Outcome]:

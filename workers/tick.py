@@ -87,10 +87,10 @@ class Tick:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+    """Whether the process, ourselves or a child of ours, still runs; one that Celery has yet to reap does not."""
+    if pid == os.getpid():
         return True
-    return True
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False

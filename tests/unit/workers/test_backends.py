@@ -51,6 +51,28 @@ def test_each_message_is_a_call_of_its_own():
     assert set(outcomes[0].results) == {"a@x.org", "Bob <b@x.org>"}
 
 
+def test_a_subclass_of_ours_that_changes_how_it_sends_is_asked_to_send():
+    class Counting(Smtp):
+        def send_messages(self, email_messages):
+            return len(email_messages)
+
+        def open(self):
+            return True
+
+    [outcome] = backends.deliver(Counting(), [mail()], yes)
+    assert outcome.ending is Ending.ANSWERED
+
+
+def test_a_subclass_of_ours_that_changes_how_it_connects_still_tells_outcomes():
+    class Elsewhere(Smtp):
+        def open(self):
+            raise ConnectionRefusedError
+
+    with pytest.raises(RelayTrouble) as caught:
+        next(backends.deliver(Elsewhere(), [mail()], yes))
+    assert caught.value.stage == "connect"
+
+
 def test_what_is_not_ours_any_more_is_not_sent():
     backend = Plain(1)
     answers = iter([[False], [True]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 
 import pytest
@@ -83,12 +84,21 @@ def test_what_could_not_be_published_is_given_back(tick, ledger, publisher):
     assert ledger.given_back == [("1", "2")]
 
 
-def test_the_claims_of_a_dead_child_are_freed_and_those_of_a_living_one_are_not(tick, ledger):
-    pid = os.posix_spawn("/bin/true", ["true"], os.environ)
-    os.waitpid(pid, 0)
-    ledger.holders = [f"worker:{os.getpid()}", f"worker:{pid}", "other:1"]
-    tick.once()
-    assert ledger.freed == [f"worker:{pid}"]
+def test_the_claims_of_dead_children_are_freed_and_those_of_the_living_are_not(tick, ledger):
+    living = subprocess.Popen(["sleep", "60"])
+    reaped = subprocess.Popen(["true"])
+    reaped.wait()
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    ledger.holders = [f"worker:{pid}" for pid in (os.getpid(), living.pid, reaped.pid, zombie.pid)]
+    ledger.holders.append("other:1")
+    try:
+        tick.once()
+    finally:
+        living.kill()
+        living.wait()
+        zombie.wait()
+    assert ledger.freed == [f"worker:{reaped.pid}", f"worker:{zombie.pid}"]
 
 
 def test_the_thread_outlives_an_unavailable_ledger_and_a_bug(tick, ledger, publisher, caplog):
