@@ -131,21 +131,17 @@ class Producer:
                         accepted += self._send(full, call)
                     shipment = shipment or Shipment(time.monotonic())
                     shipment.add(packed)
-            except BrokerUnavailable:
-                raise
             except Exception as stop:
-                if shipment is not None:
+                if shipment is not None:  # it is None if what has failed is sending one
                     self._send_before(stop, shipment, call, accepted)
                 raise
             if shipment is not None:
                 accepted += self._send(shipment, call)
         except Exception as stop:
+            if accepted:
+                _note(stop, f"{len(accepted)} messages before it are accepted; `receipts` has their receipts")
             with contextlib.suppress(AttributeError, TypeError):  # an exception of fixed attributes
                 stop.receipts = accepted  # type: ignore[attr-defined]
-            if accepted:
-                stop.add_note(
-                    f"mailqueue: {len(accepted)} messages before it are accepted; `receipts` has their receipts"
-                )
             raise
 
     # -- the steps
@@ -183,7 +179,7 @@ class Producer:
         try:
             accepted += self._send(shipment, call)
         except BrokerUnavailable as trouble:
-            stop.add_note(f"mailqueue: {len(shipment.load)} messages before it were not accepted: {trouble}")
+            _note(stop, f"{len(shipment.load)} messages before it were not accepted: {trouble}")
 
     def _send_on_commit(self, shipment: Shipment, call: _Call) -> None:
         ids = ",".join(packed.submission.id for packed in shipment.load)
@@ -253,6 +249,11 @@ class Producer:
         """Raise LedgerUnavailable if another call of the ledger could outlast the deadline."""
         if end - time.monotonic() < self._deadline * _CALL * 0.9:
             raise LedgerUnavailable("the ledger's store is too slow")
+
+
+def _note(error: Exception, text: str) -> None:
+    with contextlib.suppress(AttributeError, TypeError):  # an exception of fixed attributes
+        error.add_note(f"mailqueue: {text}")
 
 
 # -- the producer of this process, and the doors to it

@@ -163,8 +163,13 @@ def our_message():
 
 RENDERED = render(our_message())
 
-#: Attachments that the reference, Django 5.2, does not write the way that 6.0 and we do.
-MODERN = (modern_part, stdlib_message)
+
+def django_message():
+    return DjangoMessage("inner é", "text", "i@example.com", ["o@example.com"])
+
+
+#: Attachments that the reference, Django 5.2, does not write the way that 6.0 and we do, and our own messages.
+MODERN = (modern_part, stdlib_message, our_message)
 
 
 def made(makers, *, modern):
@@ -185,6 +190,7 @@ MESSAGES = (
     stdlib_message,
     plain_message,
     our_message,
+    django_message,
     lambda: MIMEText("x"),
     lambda: message_from_bytes(b"Subject: caf\xe9\r\nX: " + b"\xe9 " * 60 + b"\r\n\r\nb\xe9\r\n"),
     lambda: message_from_bytes(RENDERED),
@@ -257,6 +263,7 @@ def refuses(call):
     return None
 
 
+@pytest.mark.usefixtures("django_settings")
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages())
 def test_every_message_that_can_be_sent_arrives_byte_for_byte_and_every_other_is_refused(message):
@@ -269,6 +276,7 @@ def test_every_message_that_can_be_sent_arrives_byte_for_byte_and_every_other_is
         assert "Invalid address" in str(refusal) or isinstance(refusal, UnicodeEncodeError)
 
 
+@pytest.mark.usefixtures("django_settings")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages(DjangoMessage, DjangoMulti))
 def test_django_messages_arrive_as_ours_with_the_same_bytes(message):
