@@ -97,7 +97,12 @@ class Worker:
         if self._child is None:
             directory = Path(tempfile.mkdtemp(prefix="mailqueue-worker-"))
             self._child = Child(
-                self._command, log=directory / "worker.log", env=self._env, cwd=directory, directory=directory
+                self._command,
+                log=directory / "worker.log",
+                # Temporary files of its own as well, for a killed worker cannot remove them.
+                env={**self._env, "TMPDIR": str(directory)},
+                cwd=directory,
+                directory=directory,
             )
         else:
             self._seen = len(self.log)

@@ -44,7 +44,9 @@ def demo(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=clean_environment(TMPDIR=str(temporary), PYTHONUNBUFFERED="1", COLUMNS="160", **environment),
+            env=clean_environment(
+                TMPDIR=str(temporary), DEMO_OF=str(temporary), PYTHONUNBUFFERED="1", COLUMNS="160", **environment
+            ),
             process_group=0,
         )
         started.append(process)
@@ -52,16 +54,16 @@ def demo(tmp_path):
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()  # nothing, if it has ended
+        process.wait()
+        process.stdout.close()
     assert processes_of(temporary) == []
     assert list(temporary.iterdir()) == []
 
 
 def processes_of(temporary: Path) -> list[str]:
-    """Command lines of the processes that were started with this directory for temporary files."""
-    mark = b"TMPDIR=" + str(temporary).encode() + b"\0"
+    """Command lines of the processes of the demo with this directory for temporary files, and of their children."""
+    mark = b"DEMO_OF=" + str(temporary).encode() + b"\0"
     found = []
     for environ in Path("/proc").glob("[0-9]*/environ"):
         try:

@@ -33,22 +33,27 @@ class Way:
     knows: Callable[[str], bool]  # whether this reply is one that the relay has given
 
 
-@pytest.fixture(params=["valkey", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
-def to_inbox(request, valkey_url):
-    settings = {"MAILQUEUE_BROKER_URL": valkey_url}
-    if request.param == "rabbitmq":
-        broker = request.getfixturevalue("rabbitmq_url")
-        settings = {"MAILQUEUE_BROKER_URL": broker, "MAILQUEUE_LEDGER_URL": valkey_url}
+@pytest.fixture
+def through_valkey(valkey_url):
     with Inbox() as inbox:
+        yield to_inbox(inbox, {"MAILQUEUE_BROKER_URL": valkey_url})
 
-        def delivered(count):
-            arrivals = inbox.wait_for(1)
-            while sum(len(arrival.recipients) for arrival in arrivals) < count:
-                arrivals = inbox.wait_for(len(arrivals) + 1, timeout=30)
-            return Counter(recipient for arrival in arrivals for recipient in arrival.recipients)
 
-        settings |= {"EMAIL_HOST": inbox.host, "EMAIL_PORT": str(inbox.port)}
-        yield Way(settings, delivered, lambda reply: reply == "250 2.0.0 OK, kept")
+@pytest.fixture
+def through_rabbitmq(valkey_url, rabbitmq_url):
+    with Inbox() as inbox:
+        yield to_inbox(inbox, {"MAILQUEUE_BROKER_URL": rabbitmq_url, "MAILQUEUE_LEDGER_URL": valkey_url})
+
+
+def to_inbox(inbox, settings):
+    def delivered(count):
+        arrivals = inbox.wait_for(1, timeout=30)
+        while sum(len(arrival.recipients) for arrival in arrivals) < count:
+            arrivals = inbox.wait_for(len(arrivals) + 1, timeout=30)
+        return Counter(recipient for arrival in arrivals for recipient in arrival.recipients)
+
+    relay = {"EMAIL_HOST": inbox.host, "EMAIL_PORT": str(inbox.port)}
+    return Way(settings | relay, delivered, lambda reply: reply == "250 2.0.0 OK, kept")
 
 
 @pytest.fixture
@@ -74,7 +79,13 @@ def to_postfix(valkey_url, postfix):
     return Way(settings, delivered, knows)
 
 
-@pytest.fixture(params=["to_inbox", pytest.param("to_postfix", marks=pytest.mark.postfix)])
+@pytest.fixture(
+    params=[
+        "through_valkey",
+        pytest.param("through_rabbitmq", marks=pytest.mark.rabbitmq),
+        pytest.param("to_postfix", marks=pytest.mark.postfix),
+    ]
+)
 def way(request):
     return request.getfixturevalue(request.param)
 
@@ -95,17 +106,14 @@ def mail() -> list[EmailMessage]:
 
 
 def test_every_message_is_delivered_once_and_every_recipient_is_accounted_for(way):
-    conf.configure(
-        **{name: value for name, value in way.settings.items() if name.startswith("MAILQUEUE_")},
-    )
+    conf.configure(**{name: value for name, value in way.settings.items() if name.startswith("MAILQUEUE_")})
     messages = mail()
     receipts = mailqueue.enqueue_many(messages)
     expected = Counter(recipient for message in messages for recipient in message.recipients())
     with Worker({**way.settings, **FAST}, concurrency=2) as worker:
-        delivered = way.delivered(expected.total())
         await_states(receipts, {"sent": len(messages)}, worker)
         assert worker.stop() == 0
-    assert delivered == Counter({on_the_wire(recipient): count for recipient, count in expected.items()})
+    assert way.delivered(expected.total()) == Counter({on_the_wire(recipient): count for recipient, count in expected.items()})
     for message, receipt in zip(messages, receipts, strict=True):
         status = receipt.status()
         assert (status.attempts, status.unknowns) == (1, 0)
