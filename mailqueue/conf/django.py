@@ -21,16 +21,21 @@ UNSET: Any = type("Unset", (), {"__repr__": lambda _: "UNSET"})()
 def explicit(name: str) -> Any:
     """The value that Django's settings set explicitly for ``name``, else UNSET. ``override_settings`` is seen.
 
+    So is what was assigned since: Django's test runner puts its own EMAIL_BACKEND into place so.
+
     With MAILERS defined (Django 6.1), the settings that it replaces count as unset: reading one would raise.
     """
     if "django.conf" not in sys.modules and "DJANGO_SETTINGS_MODULE" not in os.environ:
         return UNSET
     holder = _holder()
-    if holder is None or not holder.is_overridden(name):
+    if holder is None:
         return UNSET
     if name in REPLACED_BY_MAILERS and holder.is_overridden("MAILERS") and hasattr(holder, "MAILERS"):
         return UNSET
-    return getattr(holder, name, UNSET)  # deleted by a test, it is overridden and yet not there
+    value = getattr(holder, name, UNSET)  # deleted by a test, it is overridden and yet not there
+    if holder.is_overridden(name) or value != getattr(sys.modules["django.conf"].global_settings, name, UNSET):
+        return value
+    return UNSET
 
 
 def names() -> list[str]:

@@ -153,3 +153,22 @@ def test_a_django_that_is_imported_but_not_configured_is_left_alone(tmp_path):
 def test_a_settings_module_that_is_missing_is_djangos_to_tell(tmp_path):
     code = f"try:\n    exec({READ!r})\nexcept ModuleNotFoundError as error:\n    print(error.name)"
     assert run(code, tmp_path, DJANGO_SETTINGS_MODULE="site_settings") == "site_settings"
+
+
+def test_the_backend_of_djangos_test_runner_counts(tmp_path):
+    """It is assigned to the settings, which do not call that overridden."""
+    (tmp_path / "site_settings.py").write_text("SECRET_KEY = 'x'\n")
+    code = """
+import django
+django.setup()
+from django.test.utils import override_settings, setup_test_environment
+from mailqueue import conf
+print(conf.is_set("EMAIL_BACKEND"))
+setup_test_environment()
+print(conf.get("EMAIL_BACKEND"))
+with override_settings(EMAIL_PORT=26):
+    print(conf.get("EMAIL_BACKEND"))
+"""
+    locmem = "django.core.mail.backends.locmem.EmailBackend"
+    told = run(code, tmp_path, DJANGO_SETTINGS_MODULE="site_settings")
+    assert told.splitlines() == ["False", locmem, locmem]
