@@ -59,7 +59,8 @@ class EmailBackend(BaseEmailBackend):
         ``mailqueue.enqueue_many()``; when silenced, only for messages that are refused.
         """
         accepted: list[Receipt] = []
-        addressed = (message for message in email_messages or () if _has_recipients(message))
+        messages = () if email_messages is None else email_messages
+        addressed = (message for message in messages if _has_recipients(message))
         try:
             get_producer().enqueue_many(addressed, self._route, accepted=accepted)
         except BrokerUnavailable:
