@@ -18,10 +18,13 @@ import redis
 import yaml
 
 import mailqueue
+from mailqueue import conf
 from mailqueue.lanes import LANES, queue_name
 from mailqueue.testing.child import Child
 from mailqueue.testing.environment import clean_environment
+from mailqueue.testing.inbox import Inbox
 from mailqueue.testing.store import EmbeddedValkey
+from mailqueue.testing.worker import Worker
 
 ROOT = Path(mailqueue.__file__).parent.parent
 MAILQUEUE = [sys.executable, "-m", "mailqueue"]
@@ -171,3 +174,20 @@ def test_the_image_is_built_of_what_there_is_and_runs_as_nobody_special():
     assert words["USER"] == "mailqueue"
     assert words["ENTRYPOINT"] == '["mailqueue"]'
     assert project["scripts"]["mailqueue"] == "mailqueue.cli:main"
+
+
+@pytest.mark.store
+def test_the_acl_of_the_operators_page_lets_mail_through():
+    page = (ROOT / "docs/running-workers.md").read_text()
+    rule = re.search(r"^ACL SETUSER mail .*$", page, re.MULTILINE)[0].split()
+    with EmbeddedValkey() as store, Inbox() as inbox, redis.Redis.from_url(store.url) as link:
+        link.execute_command(*rule)
+        url = store.url.replace("127.0.0.1", "mail:secret@127.0.0.1")
+        conf.configure(MAILQUEUE_BROKER_URL=url)
+        relay = {"EMAIL_HOST": inbox.host, "EMAIL_PORT": str(inbox.port)}
+        with Worker({"MAILQUEUE_BROKER_URL": url, **relay}, concurrency=1) as worker:
+            mailqueue.send_mail("s", "b", "a@example.com", ["b@example.com"])
+            inbox.wait_for(1, timeout=30)
+            assert worker.stop() == 0
+            assert "ermission" not in worker.log
+        assert mailqueue.counts()["default"] == {"sent": 1}
