@@ -74,9 +74,9 @@ class Screen:
 
 def _table(stories: Iterable[Story]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("message", "state", "recipients", "attempts", "call to arrival"):
+    # Narrow enough for a terminal of 80 columns.
+    for heading in ("message", "state", "recipients", "attempts", "call to arrival\n[dim]p50 / p99", "same\nbytes"):
         table.add_column(heading)
-    table.add_column("bytes as sent\nsynchronously")
     for name, group in itertools.groupby(stories, key=lambda story: story.case.name):
         table.add_row(name, *_row(list(group)))
     return table
@@ -92,10 +92,10 @@ def _row(stories: Sequence[Story]) -> tuple[str, str, str, str, str]:
     one = len(stories) == 1
     return (
         ", ".join(state if one else f"{number} {state}" for state, number in states.items()),
-        ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict if verdicts[verdict]),
+        "\n".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict if verdicts[verdict]),
         f"{attempts[0]}" if len(attempts) == 1 else f"{attempts[0]} to {attempts[-1]}",
         _delays(delays),
-        ("equal" if equal else "DIFFERENT") if one and compared else f"{equal} of {len(compared)}" if compared else "-",
+        ("yes" if equal else "NO") if one and compared else f"{equal} of {len(compared)}" if compared else "-",
     )
 
 
@@ -109,8 +109,8 @@ def _delays(delays: Sequence[float]) -> str:
     if not delays:
         return "-"
     if len(delays) == 1:
-        return duration(delays[0])
-    return f"p50 {duration(quantile(delays, 0.5))}, p99 {duration(quantile(delays, 0.99))}"
+        return f"{delays[0]:.2f} s"
+    return f"{quantile(delays, 0.5):.2f} s / {quantile(delays, 0.99):.2f} s"
 
 
 def _numbers(report: Report) -> Iterable[str]:
@@ -126,20 +126,18 @@ def _numbers(report: Report) -> Iterable[str]:
             f"              send_mass_mail() took {duration(report.mass_call)} for {len(mass)}, "
             f"{duration(report.mass_call / len(mass))} each"
         )
-    yield f"Delivery:     {sum(len(story.arrivals) for story in report.stories)} arrivals over {report.connections} connections"
+    arrivals = sum(len(story.arrivals) for story in report.stories)
+    yield f"Delivery:     {arrivals} arrivals over {report.connections} connections"
 
 
 def _accounts(report: Report) -> Iterable[str]:
     repeated = [story for story in report.stories if len(story.arrivals) > 1]
     lost = sum(not story.arrivals and story.case.state != "failed" for story in report.stories)
     if report.killed is not None:
-        yield (
-            f"Killed:       child {report.killed} of the worker, kill -9, while it was sending "
-            f"number {report.killed_after} of the mass mail"
-        )
+        yield (f"Killed:       child {report.killed} of the worker, at number {report.killed_after} of the mass mail")
     yield f"Lost:         {lost}"
     yield f"Repeated:     {len(repeated)}" + (
-        " (the answer died with that child: on record as unknown)" if repeated else ""
+        " (its answer died with that child: on record as unknown)" if repeated else ""
     )
 
 
