@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 from pathlib import Path
 
 import click
 
+from mailqueue import conf
 from mailqueue.cli import devstate
 from mailqueue.cli.arrivals import Printer
 from mailqueue.cli.stopping import clean_exit, until_stopped
@@ -38,7 +40,7 @@ def dev(directory: Path | None, store_port: int, inbox_port: int, concurrency: i
 
     Meanwhile `mailqueue send` and `mailqueue status` in another terminal find it by themselves (unless
     MAILQUEUE_BROKER_URL is set); your application finds it by the lines that it prints. Everything listens on
-    127.0.0.1, and no mail leaves the machine, whatever EMAIL_HOST says in your environment.
+    127.0.0.1, and no mail leaves the machine: EMAIL_HOST and every alias of MAILERS lead to the inbox here.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(clean_exit())
@@ -50,7 +52,7 @@ def dev(directory: Path | None, store_port: int, inbox_port: int, concurrency: i
             "EMAIL_PORT": str(inbox.port),
         }
         try:
-            worker = stack.enter_context(Worker(settings, concurrency=concurrency))
+            worker = stack.enter_context(Worker({**settings, **_of_the_project(inbox)}, concurrency=concurrency))
         except WorkerTrouble as trouble:
             raise click.ClickException(str(trouble)) from None
         found = stack.enter_context(devstate.announced(settings))
@@ -61,6 +63,15 @@ def dev(directory: Path | None, store_port: int, inbox_port: int, concurrency: i
         if not store.running:
             raise click.ClickException("the store has ended")
         click.echo("\nStopping ...", err=True)
+
+
+def _of_the_project(inbox: Inbox) -> dict[str, str]:
+    """What the worker must know of the application's settings: where its mail is, and that every way out ends here."""
+    way = {"BACKEND": conf.SMTP_BACKEND, "OPTIONS": {"host": inbox.host, "port": inbox.port}}
+    return {
+        "MAILQUEUE_KEY_PREFIX": conf.get("MAILQUEUE_KEY_PREFIX"),
+        "MAILERS": json.dumps(dict.fromkeys(conf.get("MAILERS"), way)),
+    }
 
 
 def _tell(settings: dict[str, str], *, found: bool) -> None:

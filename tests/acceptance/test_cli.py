@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mailqueue import conf
 from mailqueue.testing.child import children_of
 from mailqueue.testing.environment import clean_environment
 
@@ -137,6 +138,22 @@ def test_an_application_finds_dev_by_the_lines_that_it_prints(dev, environment):
         check=False,
     )
     assert found.stdout == "1\n", found.stderr
+
+
+def test_every_way_out_of_the_project_leads_to_the_inbox(dev, environment):
+    elsewhere = {"host": "198.51.100.2", "port": 25}
+    environment["MAILERS"] = json.dumps({"news": {"BACKEND": conf.SMTP_BACKEND, "OPTIONS": elsewhere}})
+    environment["MAILQUEUE_KEY_PREFIX"] = "shop"
+    environment["EMAIL_HOST"] = "198.51.100.2"
+    terminal = dev()
+    terminal.wait_for("Mail, as it arrives")
+    for using in ((), ("--using", "news")):
+        sent = run(
+            "send", "--to", "a@example.com", "--subject", "-".join(["s", *using]), *using, environment=environment
+        )
+        assert sent.returncode == 0, sent.stderr
+    terminal.wait_for("  s  ")
+    terminal.wait_for("s---using-news")
 
 
 def test_dev_keeps_its_store_in_a_directory_that_it_is_given(dev, environment, tmp_path):
