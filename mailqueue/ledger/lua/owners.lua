@@ -3,7 +3,7 @@
 -- ARGV: the text.
 
 local beginning = ARGV[FIRST]
-local owners, from = {}, "[" .. ARGV[2]
+local owners, from = {}, "[" .. beginning
 while true do
   local first = call("ZRANGEBYLEX", PREFIX .. "owned", from, "+", "LIMIT", 0, 1)[1]
   local owner = first and string.match(first, "^(.-)\n")

@@ -315,6 +315,15 @@ def test_reasons_are_cut_to_one_short_line(bench):
 # -- owners
 
 
+def test_owners_are_found_whatever_their_names_begin_with(bench):
+    bench.accept("a", "b")
+    bench.claim("a", token="T1", owner="0f1e:1")
+    bench.claim("b", token="T2", owner="~:2")
+    assert bench.ledger.owners("0f1e:") == ["0f1e:1"]
+    assert bench.ledger.owners("~") == ["~:2"]
+    assert bench.ledger.owners("") == ["0f1e:1", "~:2"]
+
+
 def test_owners_are_listed_by_prefix_while_they_hold_claims(bench):
     bench.accept("a", "b", "c", "d")
     bench.granted("a", "b", owner="host:10")
