@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mailqueue import conf
 from mailqueue.testing.environment import is_setting
@@ -15,6 +16,11 @@ from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# How fast a machine happens to be is no property of the code.
+settings.register_profile("mailqueue", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mailqueue")
 
 
 @pytest.fixture(scope="session")
