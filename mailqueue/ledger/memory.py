@@ -69,7 +69,7 @@ class MemoryLedger(Ledger):
     def _call(self) -> Iterator[int]:
         """One operation, undisturbed by others; gives its time."""
         with self._lock:
-            yield int(self._clock() * 1000)
+            yield rules.milliseconds(self._clock())
 
     # -- producer
 

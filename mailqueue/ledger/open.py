@@ -70,9 +70,15 @@ def open_ledger(
         raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL begins with none of {known}")
     try:
         client, where = _sentinel(url, timeout) if scheme == "sentinel" else _direct(url, timeout)
-    except (TypeError, ValueError) as error:
-        # A TypeError names an option that the connection does not have. Neither repeats the URL.
-        raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL cannot be used: {error}") from None
+    except TypeError as error:
+        # Names an option that connections do not have.
+        raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL has an unknown option: {error}") from None
+    except ValueError:
+        # Its text may repeat a part of the URL, and so of a password.
+        raise ImproperlyConfigured(
+            "MAILQUEUE_LEDGER_URL cannot be read: its port or an option is malformed "
+            "(percent-encode a : / or @ in a password)"
+        ) from None
     return RedisLedger(
         client,
         prefix=prefix,
@@ -102,6 +108,8 @@ def _direct(url: str, timeout: float) -> tuple[Redis, str]:
     options: dict[str, Any] = _without(parse_url(url))  # type: ignore[no-untyped-call]
     kind = options.pop("connection_class", Connection)
     options |= _ours(timeout)
+    if "path" in options:
+        del options["socket_keepalive"]  # of TCP
     limit = {"max_connections": options.pop("max_connections")} if "max_connections" in options else {}
     kind(**options)  # a wrong option shows here, not at the first message
     where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
@@ -149,8 +157,8 @@ def _read_sentinel_url(url: str) -> _Sentinels:
         service, database = database, "0"
     service = service or query.pop("master_name", "") or query.pop("service_name", "")
     if not service:
-        raise ValueError(
-            "a sentinel:// URL ends with the service's name and the database: sentinel://host:26379/name/0"
+        raise ImproperlyConfigured(
+            "MAILQUEUE_LEDGER_URL lacks the service's name, which its sentinels know: sentinel://host:26379/name/0"
         )
     addresses: list[tuple[str, int]] = []
     for address in ",".join(part.netloc.rpartition("@")[2] for part in parts).split(","):

@@ -74,7 +74,7 @@ local function next_number(lane) return call("HINCRBY", lane_key(lane), "counter
 -- The mark stands for want of tasks to pop, or because they are lost: while messages are queued, an empty task tells.
 local function publish_barrier(lane, moved)
   if call("ZCARD", PREFIX .. "queued:" .. lane) == 0 then
-    if moved < now then call("HSET", lane_key(lane), "moved", now, "barrier", 0, "gap", SHIFT) end
+    call("HSET", lane_key(lane), "moved", now, "barrier", 0, "gap", SHIFT)
     return
   end
   if now - moved < SHIFT then return end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from mailqueue.errors import MessageNotFound
@@ -248,7 +250,7 @@ def test_barriers_of_a_lane_that_nobody_drains_double_their_distance(bench):
         tasks = bench.live(1)
         at += [second] * len(tasks)
         assert all((task.lane, task.items) == ("bulk", ()) for task in tasks)
-    gaps = [round((later - earlier) / 10) for earlier, later in zip(at, at[1:], strict=False)]
+    gaps = [round((later - earlier) / 10) for earlier, later in itertools.pairwise(at)]
     assert gaps == [2, 4, 8, 16, 32, 60, 60, 60]
 
 
