@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -57,6 +58,15 @@ def _forget() -> None:
     mail = sys.modules.get("mailqueue.mail")
     if mail is not None and "outbox" in vars(mail):
         del mail.outbox
+
+
+@pytest.fixture(autouse=True)
+def clean_logging() -> Iterator[None]:
+    """No test changes what is logged: a Celery worker in this process sets the level of the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
