@@ -141,8 +141,12 @@ def pack(
     if kind == "rendered":
         _check_addresses(message, encoding)
         fields = _render(message, luggage)
-    elif encoding is _UTF8 and passes(message) and _length(message) * _EXPANSION <= limits.header_bytes:
-        luggage.size += _length(message)
+    elif (
+        encoding is _UTF8
+        and passes(message)
+        and (length := _header_length(message)) * _EXPANSION <= limits.header_bytes
+    ):
+        luggage.size += length
         fields = _take_apart(message, encoding, _with_date_and_id(message.extra_headers), luggage)
     else:
         _check_addresses(message, encoding)
@@ -252,7 +256,7 @@ def _build(message: Any, luggage: Luggage, limits: Limits) -> Any:
 _EXPANSION: Final = 16
 
 
-def _length(message: Any) -> int:
+def _header_length(message: Any) -> int:
     """The characters in the header of ``message``, without Date, Message-ID and those of MIME."""
     length = len(message.subject) + len(message.from_email)
     for entries in (message.to, message.cc, message.reply_to):

@@ -14,7 +14,6 @@ import uuid
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.messaging import Producer
@@ -42,7 +41,6 @@ _PAUSE: Final = 1.0
 _WRITE: Final = 1024 * 1024
 
 _EMBED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-_encode: Final = msgspec.json.Encoder().encode
 
 #: Connections from before a fork: they are the parent's, and to close one, or to lose it, would end the parent's.
 _parents: Final[list[Any]] = []
@@ -140,9 +138,11 @@ class Publisher:
         answer = self._deadline * _ANSWER
         connect = self._deadline * _CONNECT / servers
         if self._url.startswith(("amqp", "pyamqp")):
-            options = {"confirm_publish": True, "read_timeout": answer, "write_timeout": answer}
+            options: dict[str, Any] = {"confirm_publish": True, "read_timeout": answer, "write_timeout": answer}
         else:
-            options = {"socket_timeout": answer, "socket_connect_timeout": connect, "socket_keepalive": True}
+            # Text as it is, in JSON: kombu's default is base64 around it, a third more in the store and on the way.
+            options = {"body_encoding": "utf-8", "socket_keepalive": True}
+            options |= {"socket_timeout": answer, "socket_connect_timeout": connect}
         # Each server of a list is tried once; kombu's own default is to try for ever.
         options |= {"max_retries": servers - 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
         options |= self._options
@@ -192,14 +192,13 @@ class _Line:
         self._connection.collect()
 
     def _publish(self, parcel: Parcel) -> int:
+        """Publish ``parcel``, or add it to the batch that is open; returns its size in octets, roughly."""
         task_id = str(uuid.uuid4())
-        body = _encode([[parcel.to_wire()], {}, _EMBED])
         self._producer.publish(
-            body,
+            [[parcel.to_wire()], {}, _EMBED],
             exchange="",  # the default exchange takes it to the queue of this name
             routing_key=queue_name(parcel.lane),
-            content_type="application/json",
-            content_encoding="utf-8",
+            serializer="json",
             headers=_headers(task_id, self._origin),
             correlation_id=task_id,
             reply_to="",
@@ -207,7 +206,7 @@ class _Line:
             timeout=self._patience,
             confirm_timeout=self._patience,
         )
-        return len(body)
+        return sum(len(envelope) for _id, envelope in parcel.items)
 
 
 def _headers(task_id: str, origin: str) -> dict[str, Any]:
