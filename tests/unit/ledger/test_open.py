@@ -20,7 +20,7 @@ def kind(ledger):
 
 def test_a_plain_url():
     ledger = open_ledger("redis://db.example.com:6380/3", timeout=0.8)
-    assert repr(ledger) == "<RedisLedger {mailqueue} at db.example.com:6380/3>"
+    assert repr(ledger) == "<RedisLedger {mailqueue}:* at db.example.com:6380/3>"
     used = options(ledger)
     assert (used["host"], used["port"], used["db"], used["socket_timeout"]) == ("db.example.com", 6380, 3, 0.8)
     assert used["socket_connect_timeout"] < 0.8
@@ -38,7 +38,7 @@ def test_credentials_are_used_and_never_shown():
 def test_a_unix_socket():
     ledger = open_ledger("unix:///run/valkey.sock?db=2")
     assert (options(ledger)["path"], options(ledger)["db"]) == ("/run/valkey.sock", 2)
-    assert repr(ledger) == "<RedisLedger {mailqueue} at /run/valkey.sock/2>"
+    assert repr(ledger) == "<RedisLedger {mailqueue}:* at /run/valkey.sock/2>"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_unix_socket():
 )
 def test_sentinels(url):
     ledger = open_ledger(url)
-    assert repr(ledger) == "<RedisLedger {mailqueue} at s1:26379,s2:26380,s3:26379/main/4>"
+    assert repr(ledger) == "<RedisLedger {mailqueue}:* at s1:26379,s2:26380,s3:26379/main/4>"
     used = options(ledger)
     assert (used["db"], used["username"], used["password"]) == (4, "mail", "secret")
     sentinels = ledger._client.connection_pool.sentinel_manager.sentinels
@@ -88,6 +88,8 @@ def test_answers_are_octets_and_timeouts_ours_whatever_the_url_says():
         ("redis://user:secret@db/0?colour=red", "colour"),
         ("redis://user:secret@db/0?db=secret", "malformed"),
         ("redis://user:secret/x@db/0", "malformed"),
+        ("rediss://user:secret@db/0?ssl_cert_reqs=perhaps", "perhaps"),
+        ("sentinel://user:secret@s1:26379/main/0?colour=red", "colour"),
         ("sentinel://user:secret@s1:26379/0", "the service's name"),
     ],
 )

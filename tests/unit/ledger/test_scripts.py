@@ -38,7 +38,7 @@ def run(client, body, *arguments):
     """Run Lua with all that the operations have."""
     parts = "\n".join(scripts._read(part) for part in ("common", "moves", "marks"))
     source = f"{scripts._constants(parts + body)}\n{parts}\n{body}"
-    return client.eval(source, 1, "{mailqueue}", 0, 30_000, 604_800_000, *arguments)
+    return client.eval(source, 1, "{mailqueue}:", 0, 30_000, 604_800_000, *arguments)
 
 
 def test_the_scripts_table_of_transitions_is_the_one_table(stored):
