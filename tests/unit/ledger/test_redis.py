@@ -159,7 +159,7 @@ def test_a_message_whose_envelope_is_gone_is_held(stored):
     assert stored.event("envelopes_lost") == 1
 
 
-@pytest.mark.parametrize("index", ["due", "leased", "queued:default", "failed"])
+@pytest.mark.parametrize("index", ["due:default", "leased", "queued:default", "failed"])
 def test_what_an_index_lists_by_mistake_does_no_harm(stored, index):
     stored.calm_down()
     stored.accept("a")
