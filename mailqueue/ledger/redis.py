@@ -110,6 +110,7 @@ class RedisLedger(Ledger):
     def claim(
         self, lane: str, ids: Sequence[str], *, token: str, owner: str, number: int = 0, alone: bool = False
     ) -> Claim:
+        rules.nameable(owner)
         ids = list(dict.fromkeys(ids))
         answers = self._call("claim", lane, number, token, owner, int(alone and len(ids) == 1), *ids)
         granted: list[Grant] = []

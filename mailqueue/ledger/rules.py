@@ -40,6 +40,7 @@ __all__ = [
     "TICK_GAP",
     "listable",
     "milliseconds",
+    "nameable",
     "settleable",
     "short",
 ]
@@ -123,6 +124,12 @@ def short(reason: str) -> str:
     if len(encoded) <= REASON_OCTETS:
         return encoded.decode()
     return encoded[: REASON_OCTETS - 3].decode("utf-8", "ignore") + "…"
+
+
+def nameable(owner: str) -> None:
+    """Raise ValueError unless ``owner`` can be the name of one who claims."""
+    if not owner or "\n" in owner:
+        raise ValueError("an owner's name is one line of text")
 
 
 def listable(state: State) -> None:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from mailqueue.errors import MessageNotFound
-from mailqueue.ledger.base import Publication, Submission, Ticked
+from mailqueue.ledger.base import Publication, Settlement, Submission, Ticked
 from mailqueue.ledger.states import State
 
 
@@ -177,8 +177,7 @@ def test_a_backlog_is_never_mistaken_for_a_loss(bench):
                     members = ids[(number - 1) * 10 : number * 10]
                     bench.claim(*members, token=f"t{number}", number=number)
                     bench.ledger.begin(members, f"t{number}")
-                    for message_id in members:
-                        bench.record(message_id, State.SENT, token=f"t{number}")
+                    bench.ledger.record([Settlement(each, State.SENT) for each in members], f"t{number}")
     assert sorted(republished) == ids[60:70]
     assert bench.event("lost") == 10
     assert bench.counts() == {"sent": 2490, "queued": 2510}
@@ -256,12 +255,12 @@ def test_barriers_of_a_lane_that_nobody_drains_double_their_distance(bench):
     bench.accept("a", lane="bulk")
     bench.live(10)
     at = []
-    for second in range(3000):
+    for second in range(1300):
         tasks = bench.live(1)
         at += [second] * len(tasks)
         assert all((task.lane, task.items) == ("bulk", ()) for task in tasks)
     gaps = [round((later - earlier) / 10) for earlier, later in itertools.pairwise(at)]
-    assert gaps == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert gaps == [2, 4, 8, 16, 32, 60]
 
 
 def test_a_moving_mark_needs_no_barrier(bench):
