@@ -257,8 +257,9 @@ class RedisLedger(Ledger):
             try:
                 return self._client.execute_command(*command)
             except self._errors.ConnectionError:
-                # Every operation is safe to repeat. Not after a timeout, which has used up the caller's patience.
-                if time.monotonic() - began > self._timeout / 2:
+                # Every operation is safe to repeat. A stale connection shows at once; whatever took longer has used up
+                # the caller's patience.
+                if time.monotonic() - began > self._timeout / 10:
                     raise
                 return self._client.execute_command(*command)
         except self._errors.NoScriptError:
