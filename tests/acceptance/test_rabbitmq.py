@@ -107,6 +107,7 @@ def test_a_connection_that_died_is_replaced(rabbitmq_url, channel):
     publisher.close()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_leaves_its_parents_connection_alone(rabbitmq_url, channel):
     publisher = Publisher(rabbitmq_url)
     publisher.publish(parcels(1))
