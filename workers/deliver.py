@@ -58,7 +58,11 @@ class Delivery:
         """Deliver ``attempts``; returns when each is recorded or given back."""
         relays: dict[str, dict[int, Attempt]] = {}
         for attempt in attempts:
-            relays.setdefault(attempt.relay, {})[id(attempt.message)] = attempt
+            if attempt.message.recipients():
+                relays.setdefault(attempt.relay, {})[id(attempt.message)] = attempt
+            else:  # a late answer of an earlier attempt has served them all meanwhile
+                self._record(attempt, self._answered(attempt))
+                self._batch.ended([attempt.id])
         for relay, pending in relays.items():
             wait = self._process.relays.wait(relay)
             if wait > 0:
