@@ -173,5 +173,5 @@ class TestMailers:
 
 
 def test_ticks_further_apart_than_an_outage_are_a_problem():
-    with pytest.raises(ImproperlyConfigured, match="MAILQUEUE_TICK_SECONDS .* is more than 5"):
+    with pytest.raises(ImproperlyConfigured, match=r"MAILQUEUE_TICK_SECONDS .* is more than 5"):
         conf.configure(MAILQUEUE_TICK_SECONDS=6)
