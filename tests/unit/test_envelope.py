@@ -267,7 +267,7 @@ def refuses(call):
 
 
 @pytest.mark.usefixtures("django_settings")
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages())
 def test_every_message_that_can_be_sent_arrives_byte_for_byte_and_every_other_is_refused(message):
     if refuses(lambda: render(message)):
@@ -280,7 +280,7 @@ def test_every_message_that_can_be_sent_arrives_byte_for_byte_and_every_other_is
 
 
 @pytest.mark.usefixtures("django_settings")
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages(DjangoMessage, DjangoMulti))
 def test_django_messages_arrive_as_ours_with_the_same_bytes(message):
     if refuses(lambda: render(message)) or refuses(lambda: pack(message, id="1", now=1.0)):
@@ -434,7 +434,7 @@ def plain_messages(draw):
     return message
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(plain_messages())
 def test_what_passes_at_a_glance_can_be_sent_and_is_packed_as_if_it_had_been_built(message):
     assume(passes(message))
