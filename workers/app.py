@@ -35,6 +35,9 @@ def _settings() -> dict[str, Any]:
     broker, options = transport(conf.get("MAILQUEUE_BROKER_URL"))
     return {
         "broker_url": broker,
+        # CELERY_BROKER_URL, which a project may have set for its own application, would win over the line above.
+        "broker_read_url": broker,
+        "broker_write_url": broker,
         "broker_connection_retry_on_startup": True,
         # Lanes are popped in the order of `task_queues`: a password reset never waits behind a newsletter.
         "broker_transport_options": {"queue_order_strategy": "priority", "socket_keepalive": True, **options},
