@@ -8,10 +8,12 @@ compression to ``mailqueue.codec``.
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from email.charset import Charset
 from email.parser import BytesHeaderParser
+from email.utils import formatdate, make_msgid
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -25,7 +27,9 @@ from mailqueue.lanes import DEFAULT_LANE
 from mailqueue.mail.address import envelope_address
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.render import render
+from mailqueue.mail.utils import DNS_NAME
 from mailqueue.parts import Part, pack_alternative, pack_attachment, unpack_alternative, unpack_attachment
+from mailqueue.precheck import passes
 from mailqueue.rendered import RenderedMessage
 
 if TYPE_CHECKING:
@@ -120,7 +124,8 @@ def pack(
     """Return ``message`` as an envelope, and its large parts by their content hashes.
 
     Takes our message classes, Django's, and whatever else has ``message()`` and ``recipients()``. Builds the message
-    once, so that everything that could not be sent is refused here; fixes its Date and its Message-ID.
+    once, unless it can be seen without, so that everything that could not be sent is refused here. Fixes its Date and
+    its Message-ID.
 
     Raises:
         TypeError: for what is no message, and for an attribute or a label that JSON cannot carry.
@@ -129,11 +134,24 @@ def pack(
     """
     if not (callable(getattr(message, "message", None)) and callable(getattr(message, "recipients", None))):
         raise TypeError(f"{type(message).__name__} is no mail message: it has no message() and recipients()")
+    _check_number(message, limits)
     encoding = _encoding(message)
-    _check_addresses(message, encoding, limits)
-    luggage = Luggage()
     kind = _kind(message, encoding)
-    fields = _render(message, luggage) if kind == "rendered" else _take_apart(message, encoding, luggage, limits)
+    luggage = Luggage()
+    if kind == "rendered":
+        _check_addresses(message, encoding)
+        fields = _render(message, luggage)
+    elif (
+        encoding is _UTF8
+        and passes(message)
+        and (length := _header_length(message)) * _EXPANSION <= limits.header_bytes
+    ):
+        luggage.size += length
+        fields = _take_apart(message, encoding, _with_date_and_id(message.extra_headers), luggage)
+    else:
+        _check_addresses(message, encoding)
+        built = _build(message, luggage, limits)
+        fields = _take_apart(message, encoding, _with_date_and_id_of(built, message.extra_headers), luggage)
     if luggage.size > limits.message_bytes:
         raise MessageTooLarge(
             f"the message has about {luggage.size} octets, and MAILQUEUE_MAX_MESSAGE_BYTES is {limits.message_bytes}",
@@ -209,17 +227,41 @@ def _encoding(message: Any) -> str | Charset:
     return encoding if isinstance(encoding, Charset) or encoding != _UTF8 else _UTF8
 
 
-def _check_addresses(message: Any, encoding: str | Charset, limits: Limits) -> None:
-    recipients = message.recipients()
-    if len(recipients) > limits.recipients:
+def _check_number(message: Any, limits: Limits) -> None:
+    count = len(message.recipients())
+    if count > limits.recipients:
         raise TooManyRecipients(
-            f"{len(recipients)} recipients, and MAILQUEUE_MAX_RECIPIENTS is {limits.recipients}: send several messages",
-            count=len(recipients),
+            f"{count} recipients, and MAILQUEUE_MAX_RECIPIENTS is {limits.recipients}: send several messages",
+            count=count,
             limit=limits.recipients,
         )
+
+
+def _check_addresses(message: Any, encoding: str | Charset) -> None:
     envelope_address(message.from_email, encoding)
-    for recipient in recipients:  # bcc too, which message() does not look at
+    for recipient in message.recipients():  # bcc too, which message() does not look at
         envelope_address(recipient, encoding)
+
+
+def _build(message: Any, luggage: Luggage, limits: Limits) -> Any:
+    built = message.message()
+    size = sum(len(name) + len(str(value)) + 4 for name, value in built.items())
+    if size > limits.header_bytes:
+        raise InvalidMessage(f"the headers of the message have {size} octets, and {limits.header_bytes} is the limit")
+    luggage.size += size
+    return built
+
+
+#: How many octets of header a character can become: UTF-8 has four at most, each of them =XX in an RFC 2047 word.
+_EXPANSION: Final = 16
+
+
+def _header_length(message: Any) -> int:
+    """The characters in the header of ``message``, without Date, Message-ID and those of MIME."""
+    length = len(message.subject) + len(message.from_email)
+    for entries in (message.to, message.cc, message.reply_to):
+        length += sum(map(len, entries))
+    return length + sum(len(name) + len(value) for name, value in message.extra_headers.items())
 
 
 # -- which messages travel as data, and which as bytes
@@ -260,23 +302,18 @@ def _class_kind(cls: type) -> tuple[Kind, frozenset[str]]:
 # -- from a message to the fields of its envelope
 
 
-def _take_apart(message: Any, encoding: str | Charset, luggage: Luggage, limits: Limits) -> dict[str, Any]:
-    built = message.message()
-    size = sum(len(name) + len(str(value)) + 4 for name, value in built.items())
-    if size > limits.header_bytes:
-        raise InvalidMessage(f"the headers of the message have {size} octets, and {limits.header_bytes} is the limit")
-    luggage.size += size
+def _take_apart(message: Any, encoding: str | Charset, headers: dict[str, str], luggage: Luggage) -> dict[str, Any]:
     return {
         "subject": text(message.subject),
         "body": luggage.check_in("" if message.body is None else text(message.body)),
         "content_subtype": message.content_subtype,
         "from_email": text(message.from_email),
         **_addresses(message),
-        "headers": _headers(message.extra_headers, built),
+        "headers": headers,
         "alternatives": tuple(
             pack_alternative(entry, luggage) for entry in getattr(message, "alternatives", None) or ()
         ),
-        "attachments": tuple(pack_attachment(entry, luggage) for entry in message.attachments),
+        "attachments": tuple(pack_attachment(entry, luggage) for entry in message.attachments or ()),
         "encoding": CharsetSpec.of(encoding) if isinstance(encoding, Charset) else encoding,
         "mixed_subtype": message.mixed_subtype,
         "alternative_subtype": getattr(message, "alternative_subtype", "alternative"),
@@ -307,10 +344,29 @@ def _address(entry: Any) -> str:
     return text(entry[1] if isinstance(entry, tuple) else entry)
 
 
-def _headers(given: Mapping[str, Any], built: Any) -> dict[str, str]:
-    """The caller's headers, and before them the Date and Message-ID that ``built`` got, where Django has them too."""
+# Date and Message-ID stand before the caller's headers, where Django puts them; a caller's own wins.
+
+
+def _with_date_and_id_of(built: Any, given: Mapping[str, Any]) -> dict[str, str]:
     names = {name.lower() for name in given}
     fixed = {name: text(built[name]) for name in ("Date", "Message-ID") if name.lower() not in names}
     for name, value in given.items():
         fixed[text(name)] = text(built[name] if isinstance(value, datetime) else value)
     return fixed
+
+
+def _with_date_and_id(given: Mapping[str, str]) -> dict[str, str]:
+    names = {name.lower() for name in given}
+    fixed = {}
+    if "date" not in names:
+        fixed["Date"] = _date(int(time.time()), conf.get("EMAIL_USE_LOCALTIME"))
+    if "message-id" not in names:
+        fixed["Message-ID"] = make_msgid(domain=str(DNS_NAME))
+    for name, value in given.items():
+        fixed[text(name)] = text(value)
+    return fixed
+
+
+@functools.lru_cache(maxsize=4)
+def _date(second: int, localtime: bool) -> str:
+    return formatdate(second, localtime=localtime)

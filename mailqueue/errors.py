@@ -4,6 +4,8 @@ Each also inherits the builtin that a caller would catch, carries its facts as a
 Configuration errors stand apart from those of delivery.
 """
 
+# ruff: noqa: N818 - Django's names, and names that say what is the matter: no "Error" makes them clearer
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

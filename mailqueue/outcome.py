@@ -8,9 +8,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mailqueue.smtp.reply import Reply
+if TYPE_CHECKING:
+    from mailqueue.smtp.reply import Reply
 
 __all__ = ["Ending", "OnBegin", "Outcome", "Result", "Verdict"]
 

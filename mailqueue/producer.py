@@ -273,14 +273,8 @@ def _after_fork() -> None:
 
 os.register_at_fork(after_in_child=_after_fork)
 
-_SETTINGS: Final = (
-    "MAILQUEUE_BROKER_URL",
-    "MAILQUEUE_LEDGER_URL",
-    "MAILQUEUE_KEY_PREFIX",
-    "MAILQUEUE_DEADLINE",
-    "MAILQUEUE_LEASE_SECONDS",
-    "MAILQUEUE_RETENTION",
-)
+#: What a producer stands on, looked at for each mail; the times that a ledger is opened with are read with it.
+_SETTINGS: Final = ("MAILQUEUE_BROKER_URL", "MAILQUEUE_LEDGER_URL", "MAILQUEUE_KEY_PREFIX", "MAILQUEUE_DEADLINE")
 
 
 def get_producer() -> Producer:
@@ -296,9 +290,15 @@ def get_producer() -> Producer:
     return current[1]
 
 
-def _make(broker: str, ledger: str, prefix: str, deadline: float, lease: float, retention: float) -> Producer:
+def _make(broker: str, ledger: str, prefix: str, deadline: float) -> Producer:
     return Producer(
-        open_ledger(ledger, prefix=prefix, lease_seconds=lease, retention=retention, timeout=deadline * _CALL),
+        open_ledger(
+            ledger,
+            prefix=prefix,
+            lease_seconds=conf.get("MAILQUEUE_LEASE_SECONDS"),
+            retention=conf.get("MAILQUEUE_RETENTION"),
+            timeout=deadline * _CALL,
+        ),
         Publisher(broker, deadline=deadline),
         deadline=deadline,
     )

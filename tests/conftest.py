@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mailqueue import conf
 from mailqueue.testing.environment import is_setting
@@ -15,6 +17,11 @@ from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# How fast a machine happens to be is no property of the code.
+settings.register_profile("mailqueue", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mailqueue")
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +58,15 @@ def _forget() -> None:
     mail = sys.modules.get("mailqueue.mail")
     if mail is not None and "outbox" in vars(mail):
         del mail.outbox
+
+
+@pytest.fixture(autouse=True)
+def clean_logging() -> Iterator[None]:
+    """No test changes what is logged: a Celery worker in this process sets the level of the root logger."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

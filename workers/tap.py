@@ -10,6 +10,8 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+from kombu.exceptions import KombuError
+
 from mailqueue.codec import Parcel
 from mailqueue.errors import WireError
 from mailqueue.lanes import TASK_NAME, queue_name, task_queue
@@ -54,7 +56,7 @@ def _parcel(message: Any, lane: str) -> Parcel | None:
     try:
         args, _kwargs, _embed = message.decode()
         return Parcel.from_wire(args[0])
-    except (WireError, ValueError, TypeError, LookupError) as error:
+    except (WireError, KombuError, ValueError, TypeError, LookupError) as error:
         logger.error("action=parcel_unreadable lane=%s reason=%s", lane, error)  # noqa: TRY400 - no traceback wanted
         return None
 

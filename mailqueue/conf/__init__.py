@@ -5,6 +5,7 @@ Each is read when it is asked for, never at import, and comes converted and chec
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from typing import Any, Literal
@@ -42,7 +43,7 @@ _CODE, _DJANGO, _ENVIRONMENT, _DEFAULT = "configure()", "Django's settings", "th
 
 _lock = threading.Lock()
 _configured: dict[str, Any] = {}  # replaced as a whole, so that readers need no lock
-_converted: dict[str, tuple[str, Any]] = {}  # texts of the environment and their values, converted once
+_converted: dict[str, tuple[str, str, Any]] = {}  # by name: source, text, and what it stands for, converted once
 
 
 def configure(**settings: Any) -> None:
@@ -77,14 +78,9 @@ def get(name: str) -> Any:
     setting = _BY_NAME.get(name)
     if setting is None:
         raise ImproperlyConfigured(_unknown(name))
-    source, raw = _find(setting)
-    if source is _ENVIRONMENT and (known := _converted.get(name)) is not None and known[0] == raw:
-        return known[1]
-    value, problem = _convert(setting, source, raw)
+    value, problem = _current(setting)
     if problem:
         raise ImproperlyConfigured(problem)
-    if source is _ENVIRONMENT and setting.kind.shared:
-        _converted[name] = raw, value
     return value
 
 
@@ -145,6 +141,18 @@ def _find(setting: Setting) -> tuple[str, Any]:
     return _DEFAULT, setting.default
 
 
+def _current(setting: Setting) -> tuple[Any, str]:
+    """The value of ``setting`` now, and the problem with it, if there is one. A producer asks for several a mail."""
+    source, raw = _find(setting)
+    known = _converted.get(setting.name)
+    if known is not None and known[0] is source and known[1] == raw:
+        return known[2], ""
+    value, problem = _convert(setting, source, raw)
+    if not problem and setting.kind.shared and isinstance(raw, str):
+        _converted[setting.name] = source, raw, value
+    return value, problem
+
+
 def _convert(setting: Setting, source: str, raw: Any) -> tuple[Any, str]:
     """The value that ``raw`` stands for, and the problem with it, if there is one."""
     if source is _DEFAULT and setting.name == "MAILQUEUE_LEDGER_URL":
@@ -171,10 +179,12 @@ def _evaluate(setting: Setting, source: str, raw: Any) -> tuple[Any, list[str]]:
 
 
 def _ledger_from_broker() -> tuple[Any, str]:
-    broker = _BY_NAME["MAILQUEUE_BROKER_URL"]
-    address, problem = _convert(broker, *_find(broker))
-    if problem:
-        return None, problem
+    address, problem = _current(_BY_NAME["MAILQUEUE_BROKER_URL"])
+    return (None, problem) if problem else _ledger_at(address)
+
+
+@functools.lru_cache(maxsize=4)
+def _ledger_at(address: str) -> tuple[Any, str]:
     scheme = url.scheme(address)
     if scheme in url.REDIS_SCHEMES:
         return SecretURL(url.for_redis(address)), ""

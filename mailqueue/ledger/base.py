@@ -8,11 +8,14 @@ there. Every operation may raise LedgerUnavailable, after which it may have take
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from mailqueue.ledger.states import State
-from mailqueue.outcome import Result
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mailqueue.ledger.states import State
+    from mailqueue.outcome import Result
 
 __all__ = [
     "Acceptance",
@@ -89,8 +92,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Answer to ``claim``. ``refused`` tells why (a State, or "alone": a suspect in company, put back to be sent alone);
-    those are settled, their task is done. ``missing`` are ids without a record."""
+    """Answer to ``claim``. ``missing`` are ids without a record.
+
+    ``refused`` tells why: a State, or "alone" for a suspect in company, put back to be sent alone. Those are settled,
+    their task is done.
+    """
 
     granted: tuple[Grant, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)

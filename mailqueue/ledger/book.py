@@ -27,12 +27,12 @@ ANSWERED: Final = "answered"
 _INDEX: Final = {
     State.SCHEDULED: "scheduled",
     State.SENDING: "leased",
-    State.DEFERRED: "due",
     State.UNKNOWN: "unknown",
     State.HELD: "held",
     State.PARTIAL: "partial",
     State.FAILED: "failed",
 }
+_INDEX_OF_LANE: Final = {State.QUEUED: "queued", State.DEFERRED: "due"}
 _EXPIRING: Final = frozenset({State.SENT, State.CANCELLED, State.EXPIRED})
 
 
@@ -116,7 +116,9 @@ class Book:
 
     def index_of(self, state: State, lane: str) -> str | None:
         """The index that lists the messages of ``state``; None for those without one."""
-        return f"queued:{lane}" if state is State.QUEUED else _INDEX.get(state)
+        if state in _INDEX_OF_LANE:
+            return f"{_INDEX_OF_LANE[state]}:{lane}"
+        return _INDEX.get(state)
 
     def queued(self, lane: str) -> int:
         """The number of messages queued in ``lane``."""

@@ -69,7 +69,7 @@ class MemoryLedger(Ledger):
     def _call(self) -> Iterator[int]:
         """One operation, undisturbed by others; gives its time."""
         with self._lock:
-            yield int(self._clock() * 1000)
+            yield rules.milliseconds(self._clock())
 
     # -- producer
 
@@ -237,7 +237,7 @@ class MemoryLedger(Ledger):
             record = self._book.load(message_id, now)
             if record is None:
                 raise MessageNotFound(message_id)
-            due = self._book.score("due", message_id)
+            due = self._book.score(f"due:{record.lane}", message_id)
             return Entry(
                 id=message_id,
                 state=record.state,
@@ -258,12 +258,12 @@ class MemoryLedger(Ledger):
         rules.listable(state)
         limit = max(0, limit)
         with self._call():
-            if state is State.QUEUED:
-                queued = [record for record in self._book.records.values() if record.state is state]
-                return [record.id for record in sorted(queued, key=lambda each: (each.updated, each.id))[:limit]]
             index = self._book.index_of(state, "")
-            assert index, "every other state that is listable has an index"
-            return self._book.first(index, limit)
+            if state not in {State.QUEUED, State.DEFERRED}:
+                assert index, "every other state that is listable has an index"
+                return self._book.first(index, limit)
+            listed = [record for record in self._book.records.values() if record.state is state]
+            return [record.id for record in sorted(listed, key=self._age)[:limit]]
 
     def counts(self) -> dict[str, dict[str, int]]:
         with self._call():
@@ -284,6 +284,11 @@ class MemoryLedger(Ledger):
         """Nothing to close: the ledger stays for the others in this process."""
 
     # -- the parts of operations
+
+    def _age(self, record: Record) -> tuple[int, str]:
+        """Sorts messages of all lanes: by due time, or by the time since when each is queued."""
+        due = self._book.score(f"due:{record.lane}", record.id)
+        return (record.updated if due is None else due, record.id)
 
     def _claimed(self, message_id: str, token: str, now: int) -> Record | None:
         """The record, if it is claimed under ``token``."""

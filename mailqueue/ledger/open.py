@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis import Redis
+    from redis.connection import AbstractConnection
 
     from mailqueue.ledger.base import Ledger
 
@@ -70,9 +71,15 @@ def open_ledger(
         raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL begins with none of {known}")
     try:
         client, where = _sentinel(url, timeout) if scheme == "sentinel" else _direct(url, timeout)
-    except (TypeError, ValueError) as error:
-        # A TypeError names an option that the connection does not have. Neither repeats the URL.
-        raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL cannot be used: {error}") from None
+    except TypeError as error:
+        # Names an option that connections do not have.
+        raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL has an unknown option: {error}") from None
+    except ValueError:
+        # Its text may repeat a part of the URL, and so of a password.
+        raise ImproperlyConfigured(
+            "MAILQUEUE_LEDGER_URL cannot be read: its port or an option is malformed "
+            "(percent-encode a : / or @ in a password)"
+        ) from None
     return RedisLedger(
         client,
         prefix=prefix,
@@ -97,15 +104,27 @@ def _memory(url: str, lease_seconds: float, retention: float, offset: Callable[[
 def _direct(url: str, timeout: float) -> tuple[Redis, str]:
     # redis-py takes 100 ms to import: only where a ledger is opened.
     from redis import ConnectionPool, Redis  # noqa: PLC0415
-    from redis.connection import Connection, parse_url  # noqa: PLC0415
 
-    options: dict[str, Any] = _without(parse_url(url))  # type: ignore[no-untyped-call]
-    kind = options.pop("connection_class", Connection)
-    options |= _ours(timeout)
-    limit = {"max_connections": options.pop("max_connections")} if "max_connections" in options else {}
-    kind(**options)  # a wrong option shows here, not at the first message
+    kind, options = _options(url, timeout)
     where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-    return Redis(connection_pool=ConnectionPool(kind, **limit, **options)), f"{where}/{options.get('db', 0)}"
+    return Redis(connection_pool=ConnectionPool(kind, **options)), f"{where}/{options.get('db', 0)}"
+
+
+def _options(url: str, timeout: float) -> tuple[type[AbstractConnection], dict[str, Any]]:
+    """The kind of connection that a redis://, rediss:// or unix:// URL asks for, and its arguments."""
+    from redis.connection import Connection, parse_url  # noqa: PLC0415 - see _direct
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    said: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]
+    options = {name: value for name, value in said.items() if name not in _NOT_BY_URL} | _ours(timeout)
+    kind = options.pop("connection_class", Connection)
+    if "path" in options:
+        del options["socket_keepalive"]  # of TCP
+    try:
+        kind(**{name: value for name, value in options.items() if name != "max_connections"})
+    except RedisError as error:  # a wrong option shows here, not at the first message
+        raise ImproperlyConfigured(f"MAILQUEUE_LEDGER_URL cannot be used: {error}") from None
+    return kind, options
 
 
 class _Sentinels(NamedTuple):
@@ -119,15 +138,12 @@ class _Sentinels(NamedTuple):
 
 def _sentinel(url: str, timeout: float) -> tuple[Redis, str]:
     from redis import Redis  # noqa: PLC0415 - see _direct
-    from redis.connection import parse_url  # noqa: PLC0415
     from redis.sentinel import Sentinel  # noqa: PLC0415
 
     said = _read_sentinel_url(url)
-    options: dict[str, Any] = _without(parse_url(said.server))  # type: ignore[no-untyped-call]
-    kind = options.pop("connection_class", None)
-    for name in ("host", "port"):
-        options.pop(name, None)
-    encrypted = {"ssl": True} if kind is not None else {}
+    kind, options = _options(said.server, timeout)
+    del options["host"]
+    encrypted = {"ssl": True} if kind.__name__ == "SSLConnection" else {}
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     # Each sentinel is asked in turn, so that each may take only a part of the time.
     patience = timeout / (len(said.addresses) + 1)
@@ -135,7 +151,7 @@ def _sentinel(url: str, timeout: float) -> tuple[Redis, str]:
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
         said.addresses, sentinel_kwargs={**asked, **encrypted, **tls, **said.credentials}
     )
-    client: Redis = sentinel.master_for(said.service, Redis, **options, **encrypted, **_ours(timeout))
+    client: Redis = sentinel.master_for(said.service, Redis, **options, **encrypted)
     where = ",".join(f"{host}:{port}" for host, port in said.addresses)
     return client, f"{where}/{said.service}/{options.get('db', 0)}"
 
@@ -149,8 +165,8 @@ def _read_sentinel_url(url: str) -> _Sentinels:
         service, database = database, "0"
     service = service or query.pop("master_name", "") or query.pop("service_name", "")
     if not service:
-        raise ValueError(
-            "a sentinel:// URL ends with the service's name and the database: sentinel://host:26379/name/0"
+        raise ImproperlyConfigured(
+            "MAILQUEUE_LEDGER_URL lacks the service's name, which its sentinels know: sentinel://host:26379/name/0"
         )
     addresses: list[tuple[str, int]] = []
     for address in ",".join(part.netloc.rpartition("@")[2] for part in parts).split(","):
@@ -165,10 +181,6 @@ def _read_sentinel_url(url: str) -> _Sentinels:
     }
     server = f"{'rediss' if encrypted else 'redis'}://{user}{'@' if user else ''}primary/{database}?{urlencode(query)}"
     return _Sentinels(addresses, service, server, credentials)
-
-
-def _without(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in _NOT_BY_URL}
 
 
 def _ours(timeout: float) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Recovery:
         publications: list[Publication] = []
         for lane in self._book.lanes_in_use():
             publications += self._recover_lane(lane, now, limit, found, outage=outage)
-        publications += self._publish_due(now, limit, found)
+        for lane in self._book.lanes_in_use():
+            publications += self._publish_due(lane, now, limit, found)
         self._sweep(now, limit, found)
         return Ticked(tuple(publications), dict(found))
 
@@ -101,24 +102,26 @@ class Recovery:
         self._note(found, "barriers")
         return [Publication(lane, marks.next_number())]
 
-    def _publish_due(self, now: int, limit: int, found: Counter[str]) -> list[Publication]:
-        """The one door: what is due is queued under new numbers. Messages of a lane share a task, suspects go alone."""
+    def _publish_due(self, lane: str, now: int, limit: int, found: Counter[str]) -> list[Publication]:
+        """The one door: what is due is queued under new numbers. Messages share a task, suspects go alone.
+
+        Each lane has its own share of the tick, so that a retry in one does not wait behind thousands in another.
+        """
         tasks: list[_Task] = []
-        filling: dict[str, _Task] = {}
+        filling: _Task | None = None
         total = 0
-        for record in self._listed("due", limit, now):
+        for record in self._listed(f"due:{lane}", limit, now):
             envelope = record.envelope
             assert envelope is not None, "only sent, cancelled and expired messages are without"
             total += len(envelope)
             if total > max(rules.TICK_BYTES, len(envelope)):
                 break  # the rest is due at the next tick as well
             suspect = record.crashes > 0
-            task = None if suspect else filling.get(record.lane)
-            if task is None or not task.has_room(len(envelope)):
-                task = _Task(record.lane, self._book.marks(record.lane).next_number(), suspect)
+            task = filling
+            if suspect or task is None or not task.has_room(len(envelope)):
+                task = _Task(lane, self._book.marks(lane).next_number(), suspect)
                 tasks.append(task)
-                if not suspect:
-                    filling[record.lane] = task
+                filling = filling if suspect else task
             task.items.append((record.id, envelope))
             task.octets += len(envelope)
             self._book.move(record, State.QUEUED, task.number, now)

@@ -65,7 +65,7 @@ class RedisLedger(Ledger):
         self._client: Any = client  # redis-py's types say too little of what execute_command answers
         self._errors = exceptions
         self._scripts = scripts.load()
-        self._tag = prefix if "{" in prefix else f"{{{prefix}}}"
+        self._prefix = f"{prefix}:" if "{" in prefix else f"{{{prefix}}}:"
         self._lease = rules.milliseconds(lease_seconds)
         self._retention = rules.milliseconds(retention)
         self._timeout = timeout
@@ -73,7 +73,7 @@ class RedisLedger(Ledger):
         self._offset = clock_offset
 
     def __repr__(self) -> str:
-        return f"<RedisLedger {self._tag} at {self._where}>"
+        return f"<RedisLedger {self._prefix}* at {self._where}>"
 
     # -- producer
 
@@ -102,7 +102,7 @@ class RedisLedger(Ledger):
     def get_blobs(self, hashes: Sequence[str]) -> dict[str, bytes]:
         if not hashes:
             return {}
-        contents = self._execute("MGET", *(f"{self._tag}:b:{key}" for key in hashes))
+        contents = self._execute("MGET", *(f"{self._prefix}b:{key}" for key in hashes))
         return {key: content for key, content in zip(hashes, contents, strict=True) if content is not None}
 
     # -- worker
@@ -235,7 +235,7 @@ class RedisLedger(Ledger):
     # -- the store
 
     def _hash(self, name: str) -> dict[str, int]:
-        answer = self._execute("HGETALL", f"{self._tag}:{name}")
+        answer = self._execute("HGETALL", f"{self._prefix}{name}")
         items = answer.items() if isinstance(answer, dict) else zip(*[iter(answer)] * 2, strict=True)
         return {field.decode(): int(value) for field, value in items}
 
@@ -243,7 +243,7 @@ class RedisLedger(Ledger):
         """Run a script, known to the store by its digest; one that has forgotten it (a restart) gets its source."""
         script = self._scripts[name]
         offset = rules.milliseconds(self._offset()) if self._offset else 0
-        fixed = (1, self._tag, offset, self._lease, self._retention)
+        fixed = (1, self._prefix, offset, self._lease, self._retention)
         try:
             return self._execute("EVALSHA", script.sha, *fixed, *arguments)
         except self._errors.NoScriptError:

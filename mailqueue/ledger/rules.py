@@ -61,8 +61,8 @@ BLOB_TTL = 3600
 #: Messages and octets of envelopes that one publication of the tick carries, like a parcel of the producer.
 PACK_MESSAGES = 100
 PACK_BYTES = 256 * 1024
-#: Octets of envelopes that one tick answers with: what the socket moves well within a second.
-TICK_BYTES = 4 * 1024 * 1024
+#: Octets of envelopes that one tick answers with for each lane: what sockets move well within a second.
+TICK_BYTES = 2 * 1024 * 1024
 #: Octets of a reason. Longer values would turn a message's hash from a listpack into a table, at thrice the memory
 #: (hash-max-listpack-value is 64 by default in Redis and Valkey).
 REASON_OCTETS = 64

@@ -113,7 +113,9 @@ def test_every_message_is_delivered_once_and_every_recipient_is_accounted_for(wa
     with Worker({**way.settings, **FAST}, concurrency=2) as worker:
         await_states(receipts, {"sent": len(messages)}, worker)
         assert worker.stop() == 0
-    assert way.delivered(expected.total()) == Counter({on_the_wire(recipient): count for recipient, count in expected.items()})
+    assert way.delivered(expected.total()) == Counter(
+        {on_the_wire(recipient): count for recipient, count in expected.items()}
+    )
     for message, receipt in zip(messages, receipts, strict=True):
         status = receipt.status()
         assert (status.attempts, status.unknowns) == (1, 0)

@@ -7,7 +7,6 @@ import json
 import os
 import threading
 import time
-from base64 import b64decode
 from collections import Counter
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def own_store():
 def tasks(client, lane=DEFAULT_LANE):
     """The parcels that wait in the broker, oldest first."""
     bodies = [json.loads(raw)["body"] for raw in reversed(client.lrange(queue_name(lane), 0, -1))]
-    return [Parcel.from_wire(json.loads(b64decode(body))[0][0]) for body in bodies]
+    return [Parcel.from_wire(json.loads(body)[0][0]) for body in bodies]
 
 
 def took(call):

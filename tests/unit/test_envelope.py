@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.charset import BASE64, QP, Charset
@@ -24,11 +24,12 @@ from django.core.mail import EmailMessage as DjangoMessage
 from django.core.mail import EmailMultiAlternatives as DjangoMulti
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+import mailqueue.envelope
 import mailqueue.mail.message
-from mailqueue import conf
+from mailqueue import conf, precheck
 from mailqueue.blobs import INLINE_LIMIT
 from mailqueue.codec import decode, encode
 from mailqueue.envelope import Envelope, Limits, pack, unpack
@@ -36,6 +37,7 @@ from mailqueue.errors import InvalidMessage, MessageTooLarge, TooManyRecipients,
 from mailqueue.extras import EXTRAS
 from mailqueue.mail.message import EmailAlternative, EmailAttachment, EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.render import render
+from mailqueue.precheck import passes
 from mailqueue.rendered import RenderedMessage
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -45,13 +47,13 @@ EIGHT_BIT = "Subject: inner\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nca
 @contextmanager
 def pinned():
     """Date, Message-ID and boundaries as if they were not chosen anew each time."""
-    with (
-        mock.patch.object(mailqueue.mail.message, "formatdate", return_value="Thu, 01 Jan 2026 00:00:00 -0000"),
-        mock.patch.object(mailqueue.mail.message, "make_msgid", return_value="<pinned@example.com>"),
-        mock.patch.object(django.core.mail.message, "formatdate", return_value="Thu, 01 Jan 2026 00:00:00 -0000"),
-        mock.patch.object(django.core.mail.message, "make_msgid", return_value="<pinned@example.com>"),
-    ):
+    with ExitStack() as stack:
+        for module in (mailqueue.envelope, mailqueue.mail.message, django.core.mail.message):
+            stack.enter_context(mock.patch.object(module, "formatdate", return_value="Thu, 01 Jan 2026 00:00:00 -0000"))
+            stack.enter_context(mock.patch.object(module, "make_msgid", return_value="<pinned@example.com>"))
+        mailqueue.envelope._date.cache_clear()
         yield
+    mailqueue.envelope._date.cache_clear()
 
 
 def seeded(message):
@@ -392,6 +394,72 @@ def test_lazy_and_marked_strings_become_str():
     arrived = same(message)
     assert (type(arrived.subject), type(arrived.body), type(arrived.to[0])) == (str, str, str)
     assert arrived.tags == ["lazy", "x"]
+
+
+# -- the way that is taken without building the message
+
+lines = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=30).filter(str.isprintable)
+mailboxes = st.one_of(
+    st.from_regex(precheck._MAILBOX, fullmatch=True), st.sampled_from(["Ann Lee <ann@example.com>", "a.b+c@x"])
+)
+mailbox_lists = st.lists(mailboxes, max_size=2)
+fields = st.dictionaries(
+    st.one_of(
+        st.from_regex(precheck._FIELD, fullmatch=True), st.sampled_from(["Subject", "Date", "message-id", "X-A"])
+    ),
+    lines,
+    max_size=2,
+)
+text_types = st.one_of(st.just("text/html"), st.from_regex(precheck._TEXT_TYPE, fullmatch=True))
+file_types = st.one_of(st.just("image/png"), st.from_regex(precheck._FILE_TYPE, fullmatch=True))
+tokens = st.one_of(st.just("mixed"), st.from_regex(precheck._TOKEN, fullmatch=True))
+
+
+@st.composite
+def plain_messages(draw):
+    addresses = {name: draw(mailbox_lists) for name in ("to", "cc", "bcc", "reply_to")}
+    message = EmailMultiAlternatives(draw(lines), draw(bodies), draw(mailboxes), headers=draw(fields), **addresses)
+    message.alternatives = draw(st.lists(st.tuples(bodies, text_types).map(lambda pair: EmailAlternative(*pair))))
+    message.attachments = draw(
+        st.lists(
+            st.one_of(
+                st.tuples(st.one_of(st.none(), lines), bodies, text_types),
+                st.tuples(lines, st.binary(max_size=100), file_types),
+            ),
+            max_size=2,
+        )
+    )
+    message.content_subtype, message.mixed_subtype, message.alternative_subtype = draw(st.tuples(*[tokens] * 3))
+    return message
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(plain_messages())
+def test_what_passes_at_a_glance_can_be_sent_and_is_packed_as_if_it_had_been_built(message):
+    assume(passes(message))
+    with pinned():
+        render(message)
+        quick = pack(message, id="1", now=1.0)
+        with mock.patch.object(mailqueue.envelope, "passes", return_value=False):
+            assert pack(message, id="1", now=1.0) == quick
+
+
+def test_everyday_messages_pass_at_a_glance():
+    message = EmailMultiAlternatives("Grüße", "é\nFrom", "Shop <shop@x.org>", ["a@x.org"], headers={"X-Note": "n"})
+    message.attach_alternative("<p>", "text/html")
+    message.attach("ü.pdf", PNG, "application/pdf")
+    message.attach("a.txt", "text", "text/plain")
+    assert passes(message)
+    with mock.patch.object(EmailMultiAlternatives, "message", side_effect=AssertionError("built")):
+        pack(message, id="1", now=1.0)
+
+
+def test_many_recipients_are_counted_against_the_header_section_by_building_it():
+    message = simple(to=[f"user{number}@{'x' * 60}.example.com" for number in range(900)])
+    assert passes(message)
+    with pytest.raises(InvalidMessage, match="headers of the message"):
+        pack(message, id="1", now=1.0, limits=Limits(header_bytes=50_000))
+    assert pack(message, id="1", now=1.0)
 
 
 def test_a_message_may_be_packed_again():

@@ -30,7 +30,8 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("the mail API", "mailqueue.mail"),
     (
         "the unit of queueing and its wire form",
-        """mailqueue.blobs mailqueue.charset mailqueue.extras mailqueue.mimetree mailqueue.parts mailqueue.rendered
+        """mailqueue.blobs mailqueue.charset mailqueue.extras mailqueue.mimetree mailqueue.parts mailqueue.precheck
+        mailqueue.rendered
         mailqueue.envelope mailqueue.codec""",
     ),
     ("the ledger", "mailqueue.ledger"),

@@ -16,7 +16,8 @@ def database(django_settings, monkeypatch):
     handler = ConnectionHandler({"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
     monkeypatch.setattr(transaction, "get_connection", lambda using=None: handler[using or "default"])
     yield handler["default"]
-    handler["default"].close()
+    if handler["default"].connection is not None:
+        handler["default"].connection.close()  # Django's own close() leaves a database in memory open
 
 
 @pytest.mark.usefixtures("django_settings")

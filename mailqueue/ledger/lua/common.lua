@@ -1,9 +1,9 @@
 -- What every operation stands on: the clock, the names of keys, writes that share a command, and the tallies.
--- KEYS[1] is the hash tag. ARGV begins with: what is to be added to the server's clock (0 but in tests), the lease, the
+-- KEYS[1] is what the names of all keys begin with: the hash tag and a colon. ARGV begins with: what is to be added to the server's clock (0 but in tests), the lease, the
 -- retention. All times are ms. Numbers in capitals are generated from rules.py.
 
 local call = redis.call
-local PREFIX = KEYS[1] .. ":"
+local PREFIX = KEYS[1]
 
 local clock = call("TIME")
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]

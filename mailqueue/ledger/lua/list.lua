@@ -4,19 +4,18 @@
 
 local state, limit = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 
-local function first(index) return call("ZRANGE", PREFIX .. index, 0, limit - 1) end
+if INDEX[state] then return call("ZRANGE", PREFIX .. INDEX[state], 0, limit - 1) end
 
-if state ~= "queued" then return first(INDEX[state]) end
-
--- Numbers of different lanes do not compare: merge the lanes by the time since when each message is queued.
-local since, ids, seen = {}, {}, {}
-for _, name in ipairs(call("HKEYS", PREFIX .. "counts")) do
-  local lane = string.match(name, "^(.*):")
-  if not seen[lane] then
-    seen[lane] = true
-    for _, id in ipairs(first("queued:" .. lane)) do
+-- Merge the lanes: by due time, or by the time since when each is queued, as numbers of different lanes do not compare.
+local since, ids = {}, {}
+for _, lane in ipairs(lanes_in_use()) do
+  local entries = call("ZRANGE", PREFIX .. index_of(state, lane), 0, limit - 1, "WITHSCORES")
+  for place = 1, #entries, 2 do
+    local id = entries[place]
+    ids[#ids + 1] = id
+    since[id] = tonumber(entries[place + 1])
+    if state == "queued" then
       local v = call("HMGET", message(id), "u", "t")
-      ids[#ids + 1] = id
       since[id] = tonumber(v[1] or v[2] or 0)
     end
   end

@@ -1,15 +1,29 @@
 -- The ways of a message between states: every change of state in every script goes through move().
 -- WAYS and the other capitals are generated from states.py and rules.py.
 
--- The sorted set that lists the messages of a state; sent, cancelled and expired have none.
+-- The sorted set that lists the messages of a state, some of one lane; sent, cancelled and expired have none.
 local INDEX = {
-  scheduled = "scheduled", sending = "leased", deferred = "due", unknown = "unknown", held = "held",
-  partial = "partial", failed = "failed",
+  scheduled = "scheduled", sending = "leased", unknown = "unknown", held = "held", partial = "partial",
+  failed = "failed",
 }
+local INDEX_OF_LANE = {queued = "queued:", deferred = "due:"}
 
 local function index_of(state, lane)
-  if state == "queued" then return "queued:" .. lane end
+  if INDEX_OF_LANE[state] then return INDEX_OF_LANE[state] .. lane end
   return INDEX[state]
+end
+
+-- The lanes that have ever had a message.
+local function lanes_in_use()
+  local lanes, seen = {}, {}
+  for _, name in ipairs(call("HKEYS", PREFIX .. "counts")) do
+    local lane = string.match(name, "^(.*):")
+    if not seen[lane] then
+      seen[lane] = true
+      lanes[#lanes + 1] = lane
+    end
+  end
+  return lanes
 end
 
 -- What the moves need to know of a message.

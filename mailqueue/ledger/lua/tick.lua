@@ -1,6 +1,6 @@
 -- needs: common moves marks
 -- Recover and schedule: one bounded pass over what expired, was lost, or fell due.
--- ARGV: limit (messages of each kind).
+-- ARGV: limit (messages of each kind, and lane).
 -- Reply: {} if another tick was answered just now; else {publications, found}: each publication {lane, number, alone,
 -- id, envelope, id, envelope...}, found as name, number, name, number...
 
@@ -74,7 +74,7 @@ local function next_number(lane) return call("HINCRBY", lane_key(lane), "counter
 -- The mark stands for want of tasks to pop, or because they are lost: while messages are queued, an empty task tells.
 local function publish_barrier(lane, moved)
   if call("ZCARD", PREFIX .. "queued:" .. lane) == 0 then
-    if moved < now then call("HSET", lane_key(lane), "moved", now, "barrier", 0, "gap", SHIFT) end
+    call("HSET", lane_key(lane), "moved", now, "barrier", 0, "gap", SHIFT)
     return
   end
   if now - moved < SHIFT then return end
@@ -87,56 +87,52 @@ local function publish_barrier(lane, moved)
   publications[#publications + 1] = {lane, next_number(lane), 0}
 end
 
-local seen = {}
-for _, name in ipairs(call("HKEYS", PREFIX .. "counts")) do
-  local lane = string.match(name, "^(.*):")
-  if not seen[lane] then
-    seen[lane] = true
-    local older_mark, moved = advance_marks(lane, 0, outage)
-    recover_lost(lane, older_mark)
-    publish_barrier(lane, moved)
-  end
+local lanes = lanes_in_use()
+for _, lane in ipairs(lanes) do
+  local older_mark, moved = advance_marks(lane, 0, outage)
+  recover_lost(lane, older_mark)
+  publish_barrier(lane, moved)
 end
 flush()
 
--- What is due is published: the one door. Messages of a lane share a task, suspects go alone.
-local open = {}
-
-local function publication_for(m, octets)
-  local task = open[m.lane]
-  if m.crashes > 0 then
-    task = nil
-  elseif task and (task.messages >= PACK_MESSAGES or task.octets + octets > PACK_BYTES) then
-    task = nil
-  end
-  if not task then
-    local number = next_number(m.lane)
-    task = {messages = 0, octets = 0, number = number, wire = {m.lane, number, m.crashes > 0 and 1 or 0}}
-    publications[#publications + 1] = task.wire
-    if m.crashes == 0 then open[m.lane] = task end
-  end
-  task.messages, task.octets = task.messages + 1, task.octets + octets
+-- What is due is published: the one door. Messages of a lane share a task, suspects go alone. Each lane has its own
+-- share of the tick, so that a retry in one does not wait behind thousands in another.
+local function new_task(lane, alone)
+  local number = next_number(lane)
+  local task = {messages = 0, octets = 0, number = number, wire = {lane, number, alone and 1 or 0}}
+  publications[#publications + 1] = task.wire
   return task
 end
 
-local answered = 0
-for _, id in ipairs(up_to("due", now)) do
-  local m = listed(id, "deferred", "due")
-  local content = m and call("GET", envelope(id))
-  if m and not content then
-    event("envelopes_lost")
-    add(found, "envelopes_lost", 1)
-    move(m, "held", now, {w = REASON_ENVELOPE_LOST})
-  elseif m then
-    answered = answered + #content
-    if answered > TICK_BYTES and answered > #content then break end -- the rest is due at the next tick as well
-    local task = publication_for(m, #content)
-    if move(m, "queued", task.number, {}) then
-      add(found, "due", 1)
-      task.wire[#task.wire + 1], task.wire[#task.wire + 2] = id, content
+local function publish_due(lane)
+  local index, total, filling = "due:" .. lane, 0, nil
+  for _, id in ipairs(up_to(index, now)) do
+    local m = listed(id, "deferred", index)
+    local content = m and call("GET", envelope(id))
+    if m and not content then
+      event("envelopes_lost")
+      add(found, "envelopes_lost", 1)
+      move(m, "held", now, {w = REASON_ENVELOPE_LOST})
+    elseif m then
+      total = total + #content
+      if total > math.max(TICK_BYTES, #content) then return end -- the rest is due at the next tick as well
+      local task = filling
+      if m.crashes > 0 then
+        task = new_task(lane, true)
+      elseif not task or task.messages >= PACK_MESSAGES or task.octets + #content > PACK_BYTES then
+        filling = new_task(lane, false)
+        task = filling
+      end
+      task.messages, task.octets = task.messages + 1, task.octets + #content
+      if move(m, "queued", task.number, {}) then
+        add(found, "due", 1)
+        task.wire[#task.wire + 1], task.wire[#task.wire + 2] = id, content
+      end
     end
   end
 end
+
+for _, lane in ipairs(lanes) do publish_due(lane) end
 
 -- What was kept for operators until its retention ended.
 for _, state in ipairs({"failed", "partial"}) do

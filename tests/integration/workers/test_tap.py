@@ -97,11 +97,12 @@ def test_a_task_that_is_not_ours_stays_and_ends_the_taking(tap, publish, store, 
     assert store.llen("mailqueue.default") == 2
 
 
-def test_a_parcel_that_nobody_can_read_is_left_out(tap, publish, store, caplog):
+@pytest.mark.parametrize("body", ['[[{"v": 99}], {}, {}]', "no JSON"])
+def test_a_parcel_that_nobody_can_read_is_left_out(tap, publish, store, caplog, body):
     publish(parcel(1))
     [task] = store.lrange("mailqueue.default", 0, 0)
     broken = json.loads(task)
-    broken["body"] = "W1t7InYiOiA5OX1dLCB7fSwge31d"  # [[{"v": 99}], {}, {}]
+    broken["body"] = body
     store.lpush("mailqueue.default", json.dumps(broken))
     publish(parcel(2))
     assert numbers(tap.take("default", 100, 1.0)) == [1, 2]

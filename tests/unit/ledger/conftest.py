@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +28,11 @@ class Clock:
     """The time that a ledger under test goes by."""
 
     def __init__(self) -> None:
-        self.started = time.time()
+        self.started = 1_800_000_000.0
         self.moved = 0.0
 
     def now(self) -> float:
         return self.started + self.moved
-
 
 
 class Bench:
@@ -127,8 +125,9 @@ def _on_a_standing_clock(script: Script) -> Script:
     return Script(script.name, source, hashlib.sha1(source.encode()).hexdigest())
 
 
-def on_fakeredis(clock: Clock) -> Bench:
-    return in_store(fakeredis.FakeRedis(server=fakeredis.FakeServer(server_type="valkey", version=(8,))), clock)
+def fake_client() -> Any:
+    """A client of a fakeredis of its own."""
+    return fakeredis.FakeRedis(server=fakeredis.FakeServer(server_type="valkey", version=(8,)))
 
 
 @pytest.fixture(params=["memory", "fakeredis", pytest.param("valkey", marks=pytest.mark.store)])
@@ -137,7 +136,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     if request.param == "memory":
         yield in_memory(Clock())
     elif request.param == "fakeredis":
-        yield on_fakeredis(Clock())
+        yield in_store(fake_client(), Clock())
     else:
         with redis.Redis.from_url(request.getfixturevalue("valkey_url"), protocol=2) as client:
             yield in_store(client, Clock())
@@ -147,7 +146,24 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 def stored(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Every store that speaks Redis, for what is about keys and memory."""
     if request.param == "fakeredis":
-        yield on_fakeredis(Clock())
+        yield in_store(fake_client(), Clock())
     else:
         with redis.Redis.from_url(request.getfixturevalue("valkey_url"), protocol=2) as client:
             yield in_store(client, Clock())
+
+
+@pytest.fixture
+def pair_on() -> Any:
+    """Makes two ledgers on one clock: in memory, and behind a client."""
+
+    def pair(client: Any) -> tuple[Bench, Bench]:
+        clock = Clock()
+        return in_memory(clock), in_store(client, clock)
+
+    return pair
+
+
+@pytest.fixture
+def pair_on_fakeredis(pair_on: Any) -> Any:
+    """Makes two ledgers on one clock: in memory, and on a fakeredis of its own."""
+    return lambda: pair_on(fake_client())

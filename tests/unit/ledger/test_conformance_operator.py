@@ -52,6 +52,15 @@ def test_queued_messages_of_all_lanes_are_listed_by_age(bench):
     assert bench.ledger.list(State.QUEUED, limit=3) == ["m0", "m1", "m2"]
 
 
+def test_deferred_messages_of_all_lanes_are_listed_by_due_time(bench):
+    for message_id, lane, due_in in [("a", "bulk", 30), ("b", "urgent", 10), ("c", "bulk", 20)]:
+        bench.accept(message_id, lane=lane)
+        bench.granted(message_id, lane=lane)
+        bench.ledger.release([message_id], "t1", due_in=due_in)
+    assert bench.ledger.list(State.DEFERRED) == ["b", "c", "a"]
+    assert bench.ledger.list(State.DEFERRED, limit=2) == ["b", "c"]
+
+
 def test_nothing_is_scheduled_yet(bench):
     assert bench.ledger.list(State.SCHEDULED) == []
 

@@ -117,8 +117,7 @@ def test_free_and_a_record_at_the_same_moment_agree(bench):
     answers: list[bool] = []
 
     def record() -> None:
-        for message_id in ids:
-            answers.append(bench.record(message_id, State.SENT))
+        answers.extend(bench.record(message_id, State.SENT) for message_id in ids)
 
     threads = [threading.Thread(target=record), threading.Thread(target=bench.ledger.free, args=("w:1",))]
     for thread in threads:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from mailqueue.errors import MessageNotFound
@@ -91,8 +93,18 @@ def test_a_tick_publishes_no_more_than_its_limit(bench):
     assert bench.counts() == {"deferred": 6, "queued": 4}
 
 
-def test_a_tick_publishes_about_four_megabytes_at_most(bench):
-    bench.ledger.accept("default", [Submission(f"m{number}", b"x" * 1_500_000) for number in range(5)])
+def test_a_retry_in_one_lane_does_not_wait_behind_thousands_in_another(bench):
+    ids = [f"m{number}" for number in range(1000)]
+    bench.accept(*ids, lane="bulk")
+    defer_all(bench, *ids, lane="bulk")
+    bench.jump(1)
+    bench.accept("a", lane="urgent")
+    defer_all(bench, "a", lane="urgent")
+    assert "urgent" in {task.lane for task in bench.ledger.tick(limit=10).publications}
+
+
+def test_a_tick_publishes_two_megabytes_of_a_lane_at_most(bench):
+    bench.ledger.accept("default", [Submission(f"m{number}", b"x" * 750_000) for number in range(5)])
     defer_all(bench, *(f"m{number}" for number in range(5)))
     sizes = []
     for _ in range(3):
@@ -248,7 +260,7 @@ def test_barriers_of_a_lane_that_nobody_drains_double_their_distance(bench):
         tasks = bench.live(1)
         at += [second] * len(tasks)
         assert all((task.lane, task.items) == ("bulk", ()) for task in tasks)
-    gaps = [round((later - earlier) / 10) for earlier, later in zip(at, at[1:], strict=False)]
+    gaps = [round((later - earlier) / 10) for earlier, later in itertools.pairwise(at)]
     assert gaps == [2, 4, 8, 16, 32, 60, 60, 60]
 
 

@@ -1,0 +1,211 @@
+"""Random operations on the ledger in memory and on a store, in lockstep: all answers and all records agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from mailqueue.errors import MessageNotFound
+from mailqueue.ledger.base import Settlement, Submission
+from mailqueue.ledger.rules import SETTLEMENT_STATES
+from mailqueue.ledger.states import State
+from mailqueue.outcome import Result, Verdict
+from mailqueue.smtp.reply import Reply
+
+LANES = ("default", "bulk")
+IDS = ("a", "b", "c", "d")
+HASHES = ("h1", "h2")
+LISTED = tuple(set(State) - {State.SENT, State.CANCELLED, State.EXPIRED})
+
+some_ids = st.lists(st.sampled_from(IDS), min_size=1, max_size=4)
+tokens = st.sampled_from(("t1", "t2", "t3"))
+owners = st.sampled_from(("w:1", "w:2"))
+results = st.dictionaries(
+    st.sampled_from(("ann@example.com", "bob@example.com", "carol@example.com")),
+    st.builds(
+        Result,
+        st.sampled_from(Verdict),
+        st.builds(Reply, st.sampled_from((250, 450, 550)), st.sampled_from(("Ok", "x" * 70))),
+    ),
+    max_size=3,
+)
+settlements = st.builds(
+    Settlement,
+    st.sampled_from(IDS),
+    st.sampled_from(sorted(SETTLEMENT_STATES)),
+    results,
+    st.sampled_from((0.0, 45.0)),
+    st.sampled_from(("", "a reason")),
+)
+
+
+class Lockstep(RuleBasedStateMachine):
+    """Two ledgers on one clock. Subclasses give ``benches``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory, self.store = self.benches()
+        self.accepted = 0
+
+    def both(self, call):
+        """The answer of both ledgers, which is the same."""
+        ours, theirs = call(self.memory.ledger), call(self.store.ledger)
+        assert ours == theirs
+        return ours
+
+    @rule(
+        lane=st.sampled_from(LANES),
+        ids=some_ids,
+        hold=st.booleans(),
+        blobs=st.sets(st.sampled_from(HASHES)),
+        restored=st.booleans(),
+    )
+    def accept(self, lane, ids, hold, blobs, restored):
+        policy = "hold" if hold else "resend"
+        wanted = [Submission(each, b"e" * 5, blobs=tuple(sorted(blobs)), on_unknown=policy) for each in ids]
+        answer = self.both(lambda ledger: ledger.accept(lane, wanted, restored=restored))
+        self.accepted += sum(each.new for each in answer.accepted)
+
+    @rule(ids=some_ids)
+    def accept_plain(self, ids):
+        answer = self.both(lambda ledger: ledger.accept("default", [Submission(each, b"e") for each in ids]))
+        self.accepted += sum(each.new for each in answer.accepted)
+
+    @rule(key=st.sampled_from(HASHES))
+    def put_blob(self, key):
+        self.both(lambda ledger: ledger.put_blobs({key: b"content"}))
+
+    @rule(ids=some_ids)
+    def unpublished(self, ids):
+        self.both(lambda ledger: ledger.unpublished(ids))
+
+    @rule(lane=st.sampled_from(LANES), ids=some_ids, token=tokens, owner=owners, number=st.integers(0, 12))
+    def claim(self, lane, ids, token, owner, number):
+        self.both(lambda ledger: ledger.claim(lane, ids, token=token, owner=owner, number=number))
+
+    @rule(each=st.sampled_from(IDS), token=tokens, owner=owners)
+    def claim_alone(self, each, token, owner):
+        self.both(lambda ledger: ledger.claim("default", [each], token=token, owner=owner, alone=True))
+
+    @rule(ids=some_ids, token=tokens)
+    def begin(self, ids, token):
+        self.both(lambda ledger: ledger.begin(ids, token))
+
+    @rule(ids=some_ids, token=tokens, owner=owners)
+    def claim_and_begin(self, ids, token, owner):
+        self.both(lambda ledger: ledger.claim("default", ids, token=token, owner=owner))
+        self.both(lambda ledger: ledger.begin(ids, token))
+
+    @rule(ids=some_ids, token=tokens)
+    def unbegin(self, ids, token):
+        self.both(lambda ledger: ledger.unbegin(ids, token))
+
+    @rule(ids=some_ids, token=tokens)
+    def renew(self, ids, token):
+        self.both(lambda ledger: ledger.renew(ids, token))
+
+    @rule(given=st.lists(settlements, min_size=1, max_size=3), token=tokens)
+    def record(self, given, token):
+        self.both(lambda ledger: ledger.record(given, token))
+
+    @rule(ids=some_ids, token=tokens, due_in=st.sampled_from((0.0, 45.0)))
+    def release(self, ids, token, due_in):
+        self.both(lambda ledger: ledger.release(ids, token, due_in=due_in, reason="released"))
+
+    @rule(owner=owners)
+    def free(self, owner):
+        self.both(lambda ledger: ledger.free(owner))
+
+    @rule(limit=st.sampled_from((1, 500)))
+    def tick(self, limit):
+        self._tick(limit)
+
+    @rule(seconds=st.sampled_from((3, 35, 70)))
+    def live(self, seconds):
+        for _ in range(seconds):
+            self._move(1.0)
+            self._tick(500)
+
+    @rule(seconds=st.sampled_from((0.3, 1.0, 4.0, 21.0, 31.0, 4000.0, 700_000.0, -2.0, -25.0, -8000.0)))
+    def jump(self, seconds):
+        self.memory.clock.moved += seconds
+        self.store.clock.moved -= seconds  # which jump() adds again: the clock is one
+        self.store.jump(seconds)
+
+    def _move(self, seconds):
+        self.memory.clock.moved += seconds
+        self.store.unaged += seconds
+
+    def _tick(self, limit):
+        ours, theirs = self.memory.ledger.tick(limit), self.store.ledger.tick(limit)
+        key = lambda task: (task.lane, task.number)  # noqa: E731 - lanes come in any order
+        assert sorted(ours.publications, key=key) == sorted(theirs.publications, key=key)
+        assert ours.found == theirs.found
+
+    @invariant()
+    def records_agree(self):
+        for message_id in IDS:
+            entries = []
+            for bench in (self.memory, self.store):
+                try:
+                    entries.append(bench.ledger.get(message_id))
+                except MessageNotFound:
+                    entries.append(None)
+            assert entries[0] == entries[1]
+
+    @invariant()
+    def views_agree(self):
+        for state in LISTED:
+            self.both(lambda ledger, state=state: ledger.list(state))
+        self.both(lambda ledger: ledger.owners("w"))
+        self.both(lambda ledger: ledger.get_blobs(HASHES))
+
+    @invariant()
+    def every_message_is_counted_once(self):
+        counts = self.both(lambda ledger: ledger.counts())
+        total = Counter()
+        for states in counts.values():
+            assert all(number > 0 for number in states.values())
+            total.update(states)
+        assert sum(total.values()) == self.accepted
+        for state in LISTED:
+            if state not in {State.FAILED, State.PARTIAL}:  # which are counted beyond their retention
+                assert len(self.memory.ledger.list(state)) == total[state]
+
+    @invariant()
+    def no_transition_is_illegal(self):
+        assert self.both(lambda ledger: ledger.counters())["illegal"] == 0
+
+
+def run(benches, examples):
+    machine = type("Machine", (Lockstep,), {"benches": staticmethod(benches)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
+
+
+def test_memory_and_fakeredis_agree(pair_on_fakeredis):
+    run(pair_on_fakeredis, 25)
+
+
+@pytest.mark.store
+def test_memory_and_valkey_agree(valkey_url, pair_on):
+    with redis.Redis.from_url(valkey_url, protocol=2) as client:
+
+        def benches():
+            client.flushall()
+            return pair_on(client)
+
+        run(benches, 40)
