@@ -59,6 +59,11 @@ class Answer:
     trouble: RelayTrouble | None = None
     withdrawn: bool = False
 
+    @property
+    def barred(self) -> bool:
+        """Whether the relay takes no message from us as we are: it asks for a login."""
+        return self.reply is not None and self.trouble is not None and not self.trouble.reconnect
+
 
 @dataclass(slots=True)
 class _Transaction:
@@ -270,7 +275,7 @@ class Session:
     def _trouble(self, stage: Stage, error: smtplib.SMTPServerDisconnected) -> RelayTrouble:
         """Close the connection that ended with ``error``."""
         self.abort()
-        trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=True)
+        trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=may_pass(error))
         trouble.__cause__ = error
         return trouble
 
