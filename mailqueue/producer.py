@@ -38,6 +38,7 @@ __all__ = [
     "Producer",
     "Receipt",
     "RecipientStatus",
+    "close",
     "counts",
     "enqueue",
     "enqueue_many",
@@ -97,6 +98,11 @@ class Producer:
         self._publisher = publisher
         self._deadline = deadline
         self._clock = clock
+
+    def close(self) -> None:
+        """Close the connections to the ledger and the broker; they are opened again when they are needed."""
+        self.ledger.close()
+        self._publisher.close()
 
     def enqueue(self, message: Any, route: Route, *, labels: Mapping[str, Any] | None = None) -> Receipt:
         """Enqueue one message; raises as ``mailqueue.enqueue()``."""
@@ -302,6 +308,15 @@ def _make(broker: str, ledger: str, prefix: str, deadline: float) -> Producer:
         Publisher(broker, deadline=deadline),
         deadline=deadline,
     )
+
+
+def close() -> None:
+    """Close the producer of this process, if there is one; the next message makes another."""
+    global _current
+    with _lock:
+        current, _current = _current, None
+    if current is not None:
+        current[1].close()
 
 
 def _limits() -> Limits:

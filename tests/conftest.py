@@ -50,11 +50,8 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _forget() -> None:
     conf.reset()
     producer = sys.modules.get("mailqueue.producer")
-    if producer is not None and producer._current is not None:
-        _settings, made = producer._current
-        made.ledger.close()
-        made._publisher.close()
-        producer._current = None
+    if producer is not None:
+        producer.close()
     mail = sys.modules.get("mailqueue.mail")
     if mail is not None and "outbox" in vars(mail):
         del mail.outbox

@@ -524,6 +524,14 @@ def test_there_is_one_producer_until_the_settings_change():
     assert get_producer() is not first
 
 
+def test_a_producer_that_was_closed_is_followed_by_another():
+    conf.configure(MAILQUEUE_BROKER_URL="memory://", MAILQUEUE_LEDGER_URL="memory://producer-closed")
+    first = get_producer()
+    module.close()
+    module.close()  # there is none now
+    assert get_producer() is not first
+
+
 def test_receipts_are_plain_values():
     receipt = Receipt("1", "<1@x>", State.QUEUED, 1.0)
     assert pickle.loads(pickle.dumps(receipt)) == receipt
