@@ -213,7 +213,7 @@ class Delivery:
         return Settlement(attempt.id, state_of(final), final, reason="maximum age reached")
 
     def _age(self, attempt: Attempt) -> float:
-        return max(0.0, time.time() - attempt.grant.since)
+        return max(0.0, self._process.now() - attempt.grant.since)
 
     def _record(self, attempt: Attempt, settlement: Settlement) -> None:
         recorded = self._surely(self._process.ledger.record, [settlement], self._batch.token)[0]

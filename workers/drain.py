@@ -136,7 +136,7 @@ def _restore(process: Process, lane: str, lost: dict[str, bytes]) -> list[str]:
         except WireError as error:
             logger.error("action=dropped message_id=%s reason=no record and unreadable: %s", message_id, error)  # noqa: TRY400 - no traceback wanted
             continue
-        if time.time() - envelope.created >= process.retention:
+        if process.now() - envelope.created >= process.retention:
             logger.error("action=dropped message_id=%s reason=no record and older than the retention", message_id)
             continue
         submissions.append(
