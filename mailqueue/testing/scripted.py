@@ -83,6 +83,17 @@ class ScriptedServer:
         self._listener: socket.socket | None = None
         self._unanswered: list[socket.socket] = []  # connections that keep the listener from answering others
 
+    def play(self, *steps: Step) -> None:
+        """From now on behave as ``steps`` say, and no longer as before; without any, as a server should.
+
+        Raises ValueError for a step at "connect": what refuses connections is ``stop()``.
+        """
+        if any(step.stage == "connect" for step in steps):
+            raise ValueError("a step at \"connect\" must be there before the server starts: use stop() and start()")
+        with self._changed:
+            self._steps = steps
+            self._played.clear()
+
     # -- what happened
 
     @property
@@ -134,7 +145,8 @@ class ScriptedServer:
     # -- its life
 
     def start(self) -> None:
-        """Listen; ``port`` then tells where."""
+        """Listen; ``port`` then tells where. After ``stop()``, listen there again."""
+        self.stopping.clear()
         listener = self._listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.host, self.port))
@@ -173,6 +185,8 @@ class ScriptedServer:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # beneath TLS, which another thread is using
         for thread in self._threads:
             thread.join(_PATIENCE)
+        self._threads.clear()
+        self._unanswered.clear()
         listener.close()
 
     def __enter__(self) -> Self:

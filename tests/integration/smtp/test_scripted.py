@@ -161,3 +161,28 @@ def test_it_ends_at_once_when_a_client_says_nothing():
         before = time.monotonic()
     assert time.monotonic() - before < 2
     sock.close()
+
+
+def test_a_new_script_is_played_from_the_next_command_on():
+    with ScriptedServer(reply("mail", "451 4.7.1 later")) as server, client(server) as smtp:
+        assert smtp.mail("from@example.com")[0] == 451
+        server.play(reply("mail", "550 5.7.1 never", times=1))
+        assert [smtp.mail("from@example.com")[0] for _ in range(2)] == [550, 250]
+        smtp.rset()
+        server.play()
+        assert smtp.mail("from@example.com")[0] == 250
+        with pytest.raises(ValueError, match="stop"):
+            server.play(drop("connect"))
+
+
+def test_a_server_that_was_stopped_listens_again_on_its_port():
+    with ScriptedServer() as server:
+        with client(server) as smtp:
+            smtp.sendmail("from@example.com", TO, b"x\r\n")
+        server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            client(server)
+        server.start()
+        with client(server) as smtp:
+            smtp.sendmail("from@example.com", TO, b"x\r\n")
+        assert [message.connection for message in server.messages] == [1, 2]
