@@ -89,7 +89,7 @@ class ScriptedServer:
         Raises ValueError for a step at "connect": what refuses connections is ``stop()``.
         """
         if any(step.stage == "connect" for step in steps):
-            raise ValueError("a step at \"connect\" must be there before the server starts: use stop() and start()")
+            raise ValueError('a step at "connect" must be there before the server starts: use stop() and start()')
         with self._changed:
             self._steps = steps
             self._played.clear()
