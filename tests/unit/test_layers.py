@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ),
     ("the ledger", "mailqueue.ledger"),
     ("the way to the broker", "mailqueue.publisher"),
+    ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),
     (
         "the way in",
         """mailqueue.ids mailqueue.report mailqueue.route mailqueue.transaction mailqueue.shipment
@@ -46,7 +47,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("starting workers", "mailqueue.launch"),
     ("for users' tests", "mailqueue.testing"),
     ("the operator's hands", "mailqueue.cli mailqueue.__main__"),
-    ("a worker's means", "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.tap"),
+    ("a worker's means", "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.evidence workers.tap"),
     ("a worker's connections", "workers.connections workers.backends workers.keeper"),
     ("one process of a worker", "workers.process"),
     ("one batch", "workers.deliver workers.drain"),
