@@ -154,6 +154,9 @@ class Entry:
     reason: str
     results: Mapping[str, Result]
     envelope: bytes | None  # dropped when it is sent, cancelled or expired
+    expires_at: float | None = None
+    key: str = ""  # the idempotency key; a digest of it if it is longer than 64 octets
+    asked: State | None = None  # cancelled or held, if that will happen as soon as it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,7 @@ class Ledger(abc.ABC):
             IdempotencyConflict: A key was taken with another digest. Nothing of the call was written.
         """
 
+    @abc.abstractmethod
     def durable(self, timeout: float) -> None:
         """Wait until all that was accepted so far is synced to the disk of the store (WAITAOF of Redis 7.2, Valkey).
 
@@ -220,7 +224,6 @@ class Ledger(abc.ABC):
             ImproperlyConfigured: The store cannot. Says why, and the remedy.
             LedgerUnavailable: Not synced within ``timeout``; what was accepted stays so.
         """
-        raise NotImplementedError
 
     @abc.abstractmethod
     def unpublished(self, ids: Sequence[str], *, due_in: float = 2.0) -> None:
@@ -293,6 +296,49 @@ class Ledger(abc.ABC):
     # -- operator
 
     @abc.abstractmethod
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Withdraw messages: no copy goes out from now on. Says for each what it could do.
+
+        "cancelled"; "cancelling" if its last byte may be going out just now, or its answer was lost (unknown): it is
+        cancelled instead of being sent another time; "late" if it is final already; "missing".
+        """
+
+    @abc.abstractmethod
+    def hold(self, ids: Sequence[str], reason: str = "") -> list[str]:
+        """Park messages until ``unhold``. Answers as ``cancel``, with "held" and "holding".
+
+        "cancelling" for a message that is about to be cancelled: that stands.
+        """
+
+    @abc.abstractmethod
+    def unhold(self, ids: Sequence[str]) -> list[str]:
+        """Let held messages go: "deferred", due now or at their ``send_at``, their age counted anew.
+
+        Takes back a "holding" as well ("sending"). "refused" for what is not held; "missing".
+        """
+
+    @abc.abstractmethod
+    def requeue(self, ids: Sequence[str]) -> list[str]:
+        """Send failed and partial messages again, to their refused recipients only: "deferred", due now.
+
+        Attempts, crashes and age count anew. "refused" for messages in other states; "missing".
+        """
+
+    @abc.abstractmethod
+    def resolve(
+        self, message_id: str, state: State, *, reason: str = "", results: Mapping[str, Result] | None = None
+    ) -> State:
+        """Settle an unknown message by hand: sent, partial, failed, deferred (another copy, due now) or held.
+
+        A message that was held for want of an answer is settled likewise. Returns the new state, which is cancelled
+        for deferred if that was asked for meanwhile. ``results`` are laid over those known.
+
+        Raises:
+            MessageNotFound:
+            IllegalTransition: It waits for no answer, or cannot be settled so.
+        """
+
+    @abc.abstractmethod
     def get(self, message_id: str) -> Entry:
         """All that is known of a message; raises MessageNotFound."""
 
@@ -306,49 +352,6 @@ class Ledger(abc.ABC):
         the page before this one: should that message have left the state, the list begins anew.
         """
 
-    def cancel(self, ids: Sequence[str]) -> list[str]:
-        """Withdraw messages: no copy goes out from now on. Says for each what it could do.
-
-        "cancelled"; "cancelling" if its last byte may be going out just now, or its answer was lost (unknown): it is
-        cancelled instead of being sent another time; "late" if it is final already; "missing".
-        """
-        raise NotImplementedError
-
-    def hold(self, ids: Sequence[str], reason: str = "") -> list[str]:
-        """Park messages until ``unhold``. Answers as ``cancel``, with "held" and "holding".
-
-        "cancelling" for a message that is about to be cancelled: that stands.
-        """
-        raise NotImplementedError
-
-    def unhold(self, ids: Sequence[str]) -> list[str]:
-        """Let held messages go: "deferred", due now or at their ``send_at``, their age counted anew.
-
-        Takes back a "holding" as well ("sending"). "refused" for what is not held; "missing".
-        """
-        raise NotImplementedError
-
-    def requeue(self, ids: Sequence[str]) -> list[str]:
-        """Send failed and partial messages again, to their refused recipients only: "deferred", due now.
-
-        Attempts, crashes and age count anew. "refused" for messages in other states; "missing".
-        """
-        raise NotImplementedError
-
-    def resolve(
-        self, message_id: str, state: State, *, reason: str = "", results: Mapping[str, Result] | None = None
-    ) -> State:
-        """Settle an unknown message by hand: sent, partial, failed, deferred (another copy, due now) or held.
-
-        A message that was held for want of an answer is settled likewise. Returns the new state, which is cancelled
-        for deferred if that was asked for meanwhile. ``results`` are laid over those known.
-
-        Raises:
-            MessageNotFound:
-            IllegalTransition: It waits for no answer, or cannot be settled so.
-        """
-        raise NotImplementedError
-
     @abc.abstractmethod
     def counts(self) -> dict[str, dict[str, int]]:
         """Messages by lane and state. Final states count every message that ended so, also those past retention."""
@@ -359,6 +362,7 @@ class Ledger(abc.ABC):
 
     # -- relays in trouble, for the whole fleet
 
+    @abc.abstractmethod
     def relay_trouble(
         self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
     ) -> Setback:
@@ -368,32 +372,31 @@ class Ledger(abc.ABC):
         same trouble. ``latch`` is the fingerprint of settings whose credentials were refused: with these the relay is
         not asked again at all.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def relay_probe(self, relay: str, owner: str, *, fingerprint: str = "") -> float:
         """Seconds that ``owner`` has to wait before it may ask ``relay``; 0.0: it may now.
 
         Of a relay in trouble, that makes it the one prober, for a minute or until it says how that went. It may ask
         again meanwhile. Settings whose ``fingerprint`` is latched never get to ask.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def relay_recovered(self, relay: str, *, by_hand: bool = False) -> bool:
         """``relay`` has answered: the trouble is over; False if there was none. ``by_hand`` takes latches off, too."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def relay_states(self) -> Mapping[str, RelayMark]:
         """The relays in trouble; those that are well are not there."""
-        raise NotImplementedError
 
     # -- the store
 
+    @abc.abstractmethod
     def check(self) -> Checkup:
         """Judge the store's settings: one that evicts keys is a problem, one without an append-only file a warning.
 
         A store that does not let us look has neither. Raises LedgerUnavailable.
         """
-        raise NotImplementedError
 
     @abc.abstractmethod
     def ping(self) -> None:

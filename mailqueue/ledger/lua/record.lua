@@ -24,6 +24,7 @@ local function settle(m, state, results, due_in, reason)
     if m.state == "sending" then
       call("HSET", message(m.id), "p", "claimed")
       enter("leased", m.id, now + LEASE)
+      if m.asked then defer(m, now, "") end
     end
     return
   end
@@ -41,7 +42,7 @@ local function settle(m, state, results, due_in, reason)
     defer(m, now + due_in, reason, fields, via)
     return
   end
-  if move(m, state, now, fields, via) and EXPIRING[state] then retire(m) end
+  move(m, state, now, fields, via)
 end
 
 even_when_full()
