@@ -315,7 +315,7 @@ def _take_apart(message: Any, encoding: str | Charset, headers: dict[str, str], 
         ),
         "attachments": tuple(pack_attachment(entry, luggage) for entry in message.attachments or ()),
         "encoding": CharsetSpec.of(encoding) if isinstance(encoding, Charset) else encoding,
-        "mixed_subtype": message.mixed_subtype,
+        "mixed_subtype": getattr(message, "mixed_subtype", "mixed"),  # both are gone from Django 6.0
         "alternative_subtype": getattr(message, "alternative_subtype", "alternative"),
     }
 
