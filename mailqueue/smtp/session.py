@@ -62,7 +62,8 @@ class Answer:
     @property
     def barred(self) -> bool:
         """Whether the relay takes no message from us as we are: it asks for a login."""
-        return self.reply is not None and self.trouble is not None and not self.trouble.reconnect
+        refused = self.ending is Ending.UNSENT and self.reply is not None
+        return refused and self.trouble is not None and not self.trouble.reconnect
 
 
 @dataclass(slots=True)
