@@ -130,11 +130,13 @@ class SpoolError(MailQueueError, OSError):
 
 
 class MessageNotFound(MailQueueError, LookupError):
-    """The ledger does not know this id: never accepted, or past its retention."""
+    """The ledger does not know this id: never accepted, or past its retention; or ``spooled``, and not there yet."""
 
-    def __init__(self, message_id: str) -> None:
-        super().__init__(f"no message {message_id!r} in the ledger: never accepted here, or past its retention")
+    def __init__(self, message_id: str, *, spooled: bool = False) -> None:
+        why = "it waits in this host's spool" if spooled else "never accepted here, or past its retention"
+        super().__init__(f"no message {message_id!r} in the ledger: {why}")
         self.message_id = message_id
+        self.spooled = spooled
 
 
 class IllegalTransition(MailQueueError, ValueError):

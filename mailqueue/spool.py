@@ -320,12 +320,13 @@ class Spool:
 
     # -- for senders and operators
 
-    def has(self, message_id: str) -> bool:
-        """Whether the message is here. Raises SpoolError."""
+    def envelope(self, message_id: str) -> bytes | None:
+        """The encoded envelope of a message that is here. Raises SpoolError."""
         if not self._file.exists:
-            return False
+            return None
         with self._file.transaction(reading=True) as file:
-            return file.execute("SELECT 1 FROM mail WHERE id = ?", (message_id,)).fetchone() is not None
+            found = file.execute("SELECT envelope FROM mail WHERE id = ?", (message_id,)).fetchone()
+        return bytes(found[0]) if found else None
 
     def withdraw(self, ids: Iterable[str]) -> list[str]:
         """Drop messages that are here and not on their way to the ledger; returns their ids. Raises SpoolError."""

@@ -132,6 +132,7 @@ def check(role: Role | None = None) -> None:
     if role in (None, "worker"):
         problems += checks.unloadable(values, worker=True)
         problems += checks.unreadable(values)
+    problems += checks.unwritable(values)
     if problems:
         raise ImproperlyConfigured(*dict.fromkeys(problems))
 
@@ -181,8 +182,6 @@ def _convert(setting: Setting, source: str, raw: Any) -> tuple[Any, str]:
         value = setting.kind.parse(raw) if source is _ENVIRONMENT else setting.kind.take(raw)
     except ValueError as error:
         return None, f"{setting.name} (from {source}): {error}"
-    if setting.fixed and value != setting.default:
-        return None, f"{setting.name} (from {source}): {setting.fixed}; leave it unset"
     return value, ""
 
 

@@ -54,8 +54,6 @@ class Setting:
     default: Any
     help: str
     shown: str = ""
-    #: The only value is the default so far: another would be ignored in silence, so it is a problem.
-    fixed: str = ""
 
     @property
     def default_text(self) -> str:
@@ -99,16 +97,14 @@ SETTINGS: tuple[Setting, ...] = (
         FilePath(optional=True),
         "path",
         None,
-        "A local file for messages that the ledger cannot take.",
-        fixed="this release has no spool yet",
+        "A file on this host's disk for messages that the ledger cannot take; unset: no spool.",
     ),
     Setting(
         "MAILQUEUE_DURABILITY",
         Choice(options=("default", "always")),
         "default or always",
         "default",
-        "When an accepted message counts as stored: as the store itself is configured.",
-        fixed="this release leaves durability to the store (appendfsync)",
+        "When a message counts as accepted: when the store has it, or always when its disk has it (fsync).",
     ),
     Setting(
         "MAILQUEUE_LEASE_SECONDS",

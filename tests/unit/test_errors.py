@@ -27,7 +27,7 @@ EXAMPLES = [
     (errors.BrokerUnavailable("down", message_ids=["a", "b"]), ConnectionError, {"message_ids": ("a", "b")}),
     (errors.LedgerUnavailable("down"), ConnectionError, {}),
     (errors.SpoolError("full", path="/var/spool/mail.db"), OSError, {"path": "/var/spool/mail.db"}),
-    (errors.MessageNotFound("an-id"), LookupError, {"message_id": "an-id"}),
+    (errors.MessageNotFound("an-id"), LookupError, {"message_id": "an-id", "spooled": False}),
     (errors.IllegalTransition("no way"), ValueError, {}),
     (errors.WireError("no envelope"), ValueError, {}),
     (errors.UnsupportedVersion("too new", version=9), errors.WireError, {"version": 9}),

@@ -119,14 +119,14 @@ def waiting(spool):
 def test_a_spool_that_was_never_needed_has_no_file(spool, ledger, broker, path):
     assert not spool.waiting()
     assert spool.replay(ledger, broker) == 0
-    assert (spool.status().waiting, spool.messages(), spool.has("m1"), spool.withdraw(["m1"])) == (0, [], False, [])
+    assert (spool.status().waiting, spool.messages(), spool.envelope("m1"), spool.withdraw(["m1"])) == (0, [], None, [])
     assert not path.exists()
 
 
 def test_messages_are_replayed_as_they_were_submitted(spool, ledger, broker):
     spool.put("bulk", mail("m1", relay="office", on_unknown="hold"), {})
     assert spool.waiting()
-    assert spool.has("m1")
+    assert spool.envelope("m1") == b"env-m1"
     assert spool.replay(ledger, broker) == 1
     entry = ledger.get("m1")
     assert (entry.state, entry.lane, entry.relay, entry.envelope) == (State.QUEUED, "bulk", "office", b"env-m1")
@@ -134,7 +134,7 @@ def test_messages_are_replayed_as_they_were_submitted(spool, ledger, broker):
     assert (parcel.lane, parcel.items) == ("bulk", (("m1", b"env-m1"),))
     assert parcel.number > 0
     assert not spool.waiting()
-    assert not spool.has("m1")
+    assert spool.envelope("m1") is None
 
 
 def test_every_option_of_a_submission_is_kept(spool, ledger, broker):
@@ -352,7 +352,7 @@ def test_a_message_can_be_withdrawn_unless_it_is_on_its_way(spool, ledger, broke
     assert spool.withdraw(["m1", "absent"]) == ["m1"]
     spool._take("default", 10, 10_000, 0)
     assert spool.withdraw(["m2"]) == []
-    assert spool.has("m2")
+    assert spool.envelope("m2")
 
 
 # -- idempotency keys

@@ -225,13 +225,6 @@ class TestKinds:
         monkeypatch.setenv("MAILQUEUE_RETRY_DELAYS", text)
         assert problem("MAILQUEUE_RETRY_DELAYS").startswith("MAILQUEUE_RETRY_DELAYS (from the environment): ")
 
-    @pytest.mark.parametrize("name", ["MAILQUEUE_SPOOL", "MAILQUEUE_DURABILITY"])
-    def test_a_setting_that_does_nothing_yet_is_not_ignored_in_silence(self, name):
-        with pytest.raises(ImproperlyConfigured, match=r"this release .*; leave it unset"):
-            conf.configure(**{name: "always"})
-        if name == "MAILQUEUE_DURABILITY":
-            conf.configure(**{name: "default"})
-
 
 class TestStructured:
     def test_json_in_the_environment(self, monkeypatch):
