@@ -32,16 +32,17 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "the unit of queueing and its wire form",
         """mailqueue.blobs mailqueue.charset mailqueue.extras mailqueue.mimetree mailqueue.parts mailqueue.precheck
         mailqueue.rendered
-        mailqueue.envelope mailqueue.codec""",
+        mailqueue.envelope mailqueue.codec mailqueue.digest""",
     ),
     ("the ledger", "mailqueue.ledger"),
     ("the way to the broker", "mailqueue.publisher"),
     ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),
     (
         "the way in",
-        """mailqueue.ids mailqueue.report mailqueue.route mailqueue.transaction mailqueue.shipment
-        mailqueue.producer""",
+        """mailqueue.ids mailqueue.report mailqueue.route mailqueue.schedule mailqueue.transaction mailqueue.shipment
+        mailqueue.intake mailqueue.producer""",
     ),
+    ("what can still be done", "mailqueue.control"),
     ("the helpers' way there", "mailqueue.mail.backends.queue"),
     ("the public door", "mailqueue"),
     ("starting workers", "mailqueue.launch"),
