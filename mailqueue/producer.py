@@ -30,7 +30,7 @@ from mailqueue.report import MessageStatus, RecipientStatus
 from mailqueue.route import Route, route_using
 from mailqueue.schedule import ANY_TIME, Schedule, schedule
 from mailqueue.shipment import Packed, Shipment
-from mailqueue.spool import Spool
+from mailqueue.spool import open_spool
 from mailqueue.transaction import on_commit
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Ledger
     from mailqueue.ledger.states import State
+    from mailqueue.spool import Spool
 
 __all__ = [
     "Cancellation",
@@ -343,21 +344,19 @@ def get_producer() -> Producer:
     return current[1]
 
 
-def _make(broker: str, ledger: str, prefix: str, deadline: float, spool: Any, durability: str) -> Producer:
-    retention = conf.get("MAILQUEUE_RETENTION")
-    durable = durability == "always"
+def _make(broker: str, ledger: str, prefix: str, deadline: float, *_: Any) -> Producer:
     return Producer(
         open_ledger(
             ledger,
             prefix=prefix,
             lease_seconds=conf.get("MAILQUEUE_LEASE_SECONDS"),
-            retention=retention,
+            retention=conf.get("MAILQUEUE_RETENTION"),
             timeout=deadline * CALL,
         ),
         Publisher(broker, deadline=deadline),
         deadline=deadline,
-        spool=None if spool is None else Spool(spool, prefix=prefix, retention=retention, durable=durable),
-        durable=durable,
+        spool=open_spool(),
+        durable=conf.get("MAILQUEUE_DURABILITY") == "always",
     )
 
 

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from mailqueue import conf
 from mailqueue.codec import Parcel
 from mailqueue.errors import IdempotencyConflict, LedgerUnavailable
 from mailqueue.lanes import LANES
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mailqueue.ledger.base import Accepted, Ledger
     from mailqueue.publisher import Publisher
 
-__all__ = ["Spool", "SpoolStatus", "Spooled"]
+__all__ = ["Spool", "SpoolStatus", "Spooled", "open_spool"]
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class Spool:
             LedgerUnavailable: It still does not take them; they wait here.
             SpoolError: The file could not be read or written.
         """
-        if not self._file.exists:
+        if not self._file.exists or not (held or self.waiting()):
             return 0
         self._hold_what_is_old(release=held)
         end = None if within is None else time.monotonic() + within
@@ -363,6 +364,19 @@ class Spool:
                 "SELECT id, lane, at, size, held FROM mail WHERE (held != '') = ? ORDER BY seq LIMIT ?", (held, limit)
             )
             return [Spooled(*row) for row in found]
+
+
+def open_spool() -> Spool | None:
+    """The spool of the settings, or None if they name none. Nothing is opened yet."""
+    path = conf.get("MAILQUEUE_SPOOL")
+    if path is None:
+        return None
+    return Spool(
+        path,
+        prefix=conf.get("MAILQUEUE_KEY_PREFIX"),
+        retention=conf.get("MAILQUEUE_RETENTION"),
+        durable=conf.get("MAILQUEUE_DURABILITY") == "always",
+    )
 
 
 _OPTIONS: Final = tuple(field.name for field in fields(Submission) if field.name not in ("id", "envelope"))

@@ -141,7 +141,12 @@ def _restore(process: Process, lane: str, lost: dict[str, bytes]) -> list[str]:
             continue
         submissions.append(
             Submission(
-                message_id, encoded, relay=envelope.relay, blobs=envelope.blobs(), on_unknown=envelope.on_unknown
+                message_id,
+                encoded,
+                relay=envelope.relay,
+                blobs=envelope.blobs(),
+                on_unknown=envelope.on_unknown,
+                expires_at=envelope.expires_at,
             )
         )
     restored = []
