@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 from mailqueue.outcome import Result, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mailqueue.ledger.base import Grant
 
 __all__ = ["Attempt", "Batch", "outstanding"]
 
 
-def outstanding(recipients: Sequence[str], results: Mapping[str, Result]) -> list[str]:
-    """Those of ``recipients`` that have no final answer yet."""
+def outstanding(recipients: Sequence[str], results: Mapping[str, Result], answered: Collection[str] = ()) -> list[str]:
+    """Those of ``recipients`` that have no final answer yet, and none at all from this attempt (``answered``)."""
     return [
         recipient
         for recipient in recipients
-        if (result := results.get(recipient)) is None or result.verdict is Verdict.DEFERRED
+        if recipient not in answered
+        and ((result := results.get(recipient)) is None or result.verdict is Verdict.DEFERRED)
     ]
 
 
@@ -41,7 +42,14 @@ class Attempt:
     message: Any
     recipients: Sequence[str]
     results: dict[str, Result] = field(default_factory=dict)
-    unsent: int = 0  # how often a connection was lost over it, its last byte unwritten
+    answered: set[str] = field(default_factory=set)  # by this attempt; who was deferred is not asked again in it
+    broken: int = 0  # connections that broke within its content
+    lost_at: int | None = None  # messages that the relay had answered for, when a connection was last lost over it
+
+    def settle(self, results: Mapping[str, Result]) -> None:
+        """These recipients have their answers."""
+        self.results.update(results)
+        self.answered.update(results)
 
     @property
     def id(self) -> str:
@@ -51,7 +59,7 @@ class Attempt:
     def __post_init__(self) -> None:
         # Whatever asks this message for its recipients gets those still to be served, also after some progress. A
         # partial of the two, and no method of ours: message and attempt in a cycle would outlive their batch.
-        self.message.recipients = functools.partial(outstanding, self.recipients, self.results)
+        self.message.recipients = functools.partial(outstanding, self.recipients, self.results, self.answered)
 
 
 class Batch:

@@ -58,10 +58,12 @@ class RetryPolicy:
         return float(wait_chain(*waits)(state))
 
 
-def reconnecting(sleep: Callable[[float], None], tries: int = RECONNECTS) -> Retrying:
-    """Patience inside an attempt: reconnect within seconds to a relay whose trouble a new connection may end."""
+def reconnecting(
+    sleep: Callable[[float], None], worth: Callable[[RelayTrouble], bool], tries: int = RECONNECTS
+) -> Retrying:
+    """Patience inside an attempt: reconnect within seconds to a relay whose trouble is ``worth`` it."""
     return Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, RelayTrouble) and error.reconnect),
+        retry=retry_if_exception(lambda error: isinstance(error, RelayTrouble) and worth(error)),
         stop=stop_after_attempt(tries),
         wait=wait_random_exponential(multiplier=0.25, max=5),
         sleep=sleep,

@@ -76,5 +76,13 @@ def test_recipients_without_a_final_answer_are_outstanding():
 def test_the_message_of_an_attempt_names_only_those_still_to_be_served():
     attempt = Attempt(Grant("1", 1, 0.0), "", Message(), ["a", "b", "c"])
     assert attempt.message.recipients() == ["a", "b", "c"]
-    attempt.results["b"] = Result(Verdict.ACCEPTED, Reply(250))
+    attempt.settle({"b": Result(Verdict.ACCEPTED, Reply(250))})
     assert attempt.message.recipients() == ["a", "c"]
+
+
+def test_who_was_deferred_is_asked_again_by_another_attempt_only():
+    later = {"a": Result(Verdict.DEFERRED, Reply(451))}
+    attempt = Attempt(Grant("1", 2, 0.0), "", Message(), ["a", "b"], dict(later))
+    assert attempt.message.recipients() == ["a", "b"]
+    attempt.settle(later)
+    assert attempt.message.recipients() == ["b"]

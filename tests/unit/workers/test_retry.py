@@ -29,19 +29,22 @@ def test_the_maximum_age_ends_it():
 def test_reconnecting_tries_again_only_what_a_new_connection_may_cure():
     calls, slept = [], []
 
+    def worth(trouble):
+        return trouble.reconnect
+
     def fails(reconnect):
         calls.append(1)
         raise RelayTrouble("no", stage="connect", reconnect=reconnect)
 
     with pytest.raises(RelayTrouble):
-        reconnecting(slept.append)(fails, True)
+        reconnecting(slept.append, worth)(fails, True)
     assert len(calls) == 4
     assert len(slept) == 3
     assert all(seconds <= 5 for seconds in slept)
 
     calls.clear()
     with pytest.raises(RelayTrouble):
-        reconnecting(slept.append)(fails, False)
+        reconnecting(slept.append, worth)(fails, False)
     assert len(calls) == 1
 
 
