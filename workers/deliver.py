@@ -138,6 +138,7 @@ class Delivery:
             if not self._batch.holds(attempt.id):
                 del pending[key]
                 continue
+            self._batch.turn(attempt.id)
             yield attempt.message
         # Every message was offered once; what is left over is waiting for another connection.
 

@@ -35,9 +35,31 @@ def test_claimed_messages_wait_until_they_begin(batch, now):
     batch.begun(["1"])
     assert batch.waiting() == ["2"]
     assert batch.waiting(longer_than=11) == []
-    assert batch.in_flight(no_longer_than=5) == ["1"]
+    assert batch.busy(no_longer_than=5) == ["1"]
     now[0] += 6
-    assert batch.in_flight(no_longer_than=5) == []
+    assert batch.busy(no_longer_than=5) == []
+    assert batch.in_flight() == ["1"]
+
+
+def test_the_one_whose_turn_it_is_does_not_wait(batch, now):
+    batch.claimed(["1", "2"])
+    batch.turn("1")
+    now[0] += 10
+    assert batch.waiting(longer_than=5, turn=60) == ["2"]
+    assert batch.busy(no_longer_than=60) == ["1"]
+    assert batch.in_flight() == []
+    now[0] += 51
+    assert batch.waiting(longer_than=5, turn=60) == ["1", "2"]
+    assert batch.busy(no_longer_than=60) == []
+
+
+def test_a_turn_ends_with_the_next_one(batch, now):
+    batch.claimed(["1", "2"])
+    batch.turn("1")
+    batch.turn("2")
+    assert batch.busy(no_longer_than=60) == ["2"]
+    batch.ended(["2"])
+    assert batch.busy(no_longer_than=60) == []
 
 
 def test_what_was_unbegun_waits_anew(batch, now):
