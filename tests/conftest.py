@@ -18,6 +18,8 @@ from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytest_plugins = ["pytester"]  # the pytest plugin is tested in test suites of its own
+
 
 # How fast a machine happens to be is no property of the code.
 settings.register_profile("mailqueue", deadline=None, suppress_health_check=[HealthCheck.too_slow])
