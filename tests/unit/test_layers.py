@@ -53,6 +53,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("one process of a worker", "workers.process"),
     ("one batch", "workers.deliver workers.drain"),
     ("the rounds", "workers.tick"),
+    ("a worker for users' tests", "workers.inline"),
     ("Celery's side", "workers.lifecycle workers.tasks"),
     ("the composition root", "workers.app workers"),
 )
@@ -207,7 +208,15 @@ def test_a_circle_would_be_found():
 HEAVY = ("celery", "kombu", "billiard", "amqp", "redis", "click", "rich", "django", "tenacity", "fakeredis")
 
 
-@pytest.mark.parametrize("statement", ["import mailqueue", "import mailqueue.mail", "from mailqueue import send_mail"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import mailqueue",
+        "import mailqueue.mail",
+        "from mailqueue import send_mail",
+        "import mailqueue.testing.plugin",  # by every run of pytest where mailqueue is installed
+    ],
+)
 def test_importing_it_is_light(statement):
     """A web process that never sends mail pays for none of these."""
     code = f"{statement}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
