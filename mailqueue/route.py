@@ -82,6 +82,8 @@ def enqueues(path: str) -> bool:
 
 def _on_unknown(given: str | None, lane: str) -> OnUnknown:
     if given is None:
+        given = conf.get("MAILQUEUE_LANES").get(lane, {}).get("on_unknown")
+    if given is None:
         # A second copy of a newsletter is worse than a late one; of a password reset it is not.
         given = conf.get("MAILQUEUE_ON_UNKNOWN") if lane != "bulk" or conf.is_set("MAILQUEUE_ON_UNKNOWN") else "hold"
     if given not in ("resend", "hold"):

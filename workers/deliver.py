@@ -216,7 +216,7 @@ class Delivery:
         state = state_of(attempt.results)
         if state is not State.DEFERRED:
             return Settlement(attempt.id, state, attempt.results, reason=_reason(attempt.results))
-        due_in = self._process.policy.decide(attempt.grant.attempt, self._age(attempt))
+        due_in = self._decide(attempt, attempt.grant.attempt)
         if due_in is not None:
             return Settlement(attempt.id, state, attempt.results, due_in=due_in, reason=_reason(attempt.results))
         return self._aged(attempt)
@@ -231,8 +231,10 @@ class Delivery:
             final.setdefault(recipient, Result(Verdict.REFUSED, Reply(451, "4.4.7 never tried: relay in trouble")))
         return Settlement(attempt.id, state_of(final), final, reason="maximum age reached")
 
-    def _age(self, attempt: Attempt) -> float:
-        return max(0.0, self._process.now() - attempt.grant.since)
+    def _decide(self, attempt: Attempt, number: int) -> float | None:
+        """Seconds to wait after this attempt, taken for the ``number``-th, or None to give up."""
+        age = max(0.0, self._process.now() - attempt.grant.since)
+        return self._process.policies.of(self._batch.lane, attempt.relay).decide(number, age)
 
     def _record(self, attempt: Attempt, settlement: Settlement) -> None:
         recorded = self._surely(self._process.ledger.record, [settlement], self._batch.token)[0]
@@ -261,7 +263,7 @@ class Delivery:
         """Release what was not begun; relay trouble costs a message nothing but, in the end, its maximum age."""
         attempts = [attempt for attempt in pending.values() if self._batch.holds(attempt.id)]
         pending.clear()
-        aged = [a for a in attempts if due_in and self._process.policy.decide(1, self._age(a)) is None]
+        aged = [a for a in attempts if due_in and self._decide(a, 1) is None]
         for attempt in aged:
             self._record(attempt, self._aged(attempt))
         ids = [attempt.id for attempt in attempts if attempt not in aged]

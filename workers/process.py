@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from mailqueue import conf
 from mailqueue.lanes import LANES, queue_name
 from mailqueue.ledger.open import open_ledger
+from mailqueue.retry import Policies
 from workers import backends
 from workers.blobs import BlobCache
 from workers.connections import Connections
 from workers.keeper import Keeper
 from workers.relays import Relays
-from workers.retry import RetryPolicy
 from workers.stop import StopFlag
 from workers.tap import Tap, open_tap
 
@@ -63,7 +63,7 @@ class Process:
         self.retention: float = conf.get("MAILQUEUE_RETENTION")
         self.batch_messages: int = conf.get("MAILQUEUE_BATCH_MESSAGES")
         self.batch_bytes: int = conf.get("MAILQUEUE_BATCH_BYTES")
-        self.policy = RetryPolicy(tuple(conf.get("MAILQUEUE_RETRY_DELAYS")), conf.get("MAILQUEUE_MAX_AGE"))
+        self.policies = Policies()
         self.ledger: Ledger = ledger or _ledger(self.lease, self.retention)
         self.blobs = BlobCache(self.ledger)
         self.relays = Relays()

@@ -13,6 +13,7 @@ from mailqueue.conf.kinds import (
     Charset,
     Choice,
     DottedPath,
+    Entries,
     FilePath,
     Flag,
     Kind,
@@ -22,11 +23,11 @@ from mailqueue.conf.kinds import (
     Password,
     People,
     Prefix,
-    Relays,
     Text,
     Whole,
 )
 from mailqueue.conf.url import REDIS_SCHEMES, for_kombu, for_redis
+from mailqueue.lanes import LANES
 
 __all__ = ["QUEUE_BACKEND", "REPLACED_BY_MAILERS", "SETTINGS", "SMTP_BACKEND", "Setting"]
 
@@ -41,6 +42,13 @@ _RELAY_OPTIONS: dict[str, Kind] = {
     "max_messages": Whole(),
     "max_age_seconds": Number(),
     "timeout": Number(optional=True),
+    "retry_delays": Numbers(),
+    "max_age": Number(),
+}
+_LANE_OPTIONS: dict[str, Kind] = {
+    "retry_delays": Numbers(),
+    "max_age": Number(),
+    "on_unknown": Choice(options=("resend", "hold")),
 }
 
 
@@ -173,10 +181,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAILQUEUE_MAX_RECIPIENTS", Whole(), "recipients", 1000, "The most recipients of one message."),
     Setting(
         "MAILQUEUE_RELAYS",
-        Relays(options=_RELAY_OPTIONS),
+        Entries(options=_RELAY_OPTIONS),
         "JSON",
         {},
         "What is different for single relays, by their aliases.",
+    ),
+    Setting(
+        "MAILQUEUE_LANES",
+        Entries(noun="lane", options=_LANE_OPTIONS, names=LANES),
+        "JSON",
+        {},
+        "What is different for single lanes.",
     ),
     Setting(
         "MAILQUEUE_KEY_PREFIX", Prefix(), "text", "mailqueue", "What the names of all keys of the ledger begin with."

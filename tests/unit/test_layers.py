@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("the ledger", "mailqueue.ledger"),
     ("the way to the broker", "mailqueue.publisher"),
     ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),
+    ("when to try again", "mailqueue.retry"),
     (
         "the way in",
         """mailqueue.ids mailqueue.report mailqueue.route mailqueue.schedule mailqueue.transaction mailqueue.shipment
@@ -48,7 +49,10 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("starting workers", "mailqueue.launch"),
     ("for users' tests", "mailqueue.testing"),
     ("the operator's hands", "mailqueue.cli mailqueue.__main__"),
-    ("a worker's means", "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.evidence workers.tap"),
+    (
+        "a worker's means",
+        "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.evidence workers.tap",
+    ),
     ("a worker's connections", "workers.connections workers.backends workers.keeper"),
     ("one process of a worker", "workers.process"),
     ("one batch", "workers.deliver workers.drain"),

@@ -15,6 +15,7 @@ from mailqueue.ledger.base import Submission
 from mailqueue.ledger.states import State
 from mailqueue.mail import EmailMessage
 from mailqueue.outcome import Ending, Outcome, Result, Verdict
+from mailqueue.retry import RetryPolicy
 from mailqueue.smtp.reply import Reply
 from workers.drain import drain
 from workers.relays import FIRST_PROBE, Relays
@@ -79,7 +80,7 @@ def test_a_temporary_refusal_defers_by_the_policy(process, backend, queue, grey)
 
 
 def test_past_the_maximum_age_deferred_recipients_are_given_up(process, backend, queue, grey):
-    process.policy = dataclasses.replace(process.policy, max_age=0.0)
+    process.policies.of = lambda _lane, _relay: RetryPolicy(max_age=0.0)
     parcel = queue(mail("Hello", "a@x.org", "b@x.org"))
     backend.answers["b@x.org"] = grey
     drain(parcel, process)
@@ -257,7 +258,7 @@ def test_a_relay_that_closes_after_each_message_delivers_them_all(process, backe
 
 
 def test_messages_that_waited_out_their_age_fail_while_the_relay_is_down(process, backend, queue):
-    process.policy = dataclasses.replace(process.policy, max_age=0.0)
+    process.policies.of = lambda _lane, _relay: RetryPolicy(max_age=0.0)
     backend.script = [RelayTrouble("login failed", stage="auth")]
     parcel = queue(mail())
     drain(parcel, process)
