@@ -23,7 +23,7 @@ class Evidence:
     """The evidence on one relay.
 
     A message is to blame if connections are lost over it, first thing, while the relay serves the others; or if they
-    break within its content. Whatever else is lost is the relay's fault, and costs the message nothing.
+    break within its content, without a word. Whatever else is lost is the relay's fault, and costs the message nothing.
     """
 
     answers: int = 0  # messages that the relay has answered for, in whole or in part
@@ -55,7 +55,7 @@ class Evidence:
 
         ``first``: it was the first one on that connection. ``others`` are waiting.
         """
-        if trouble.stage == Stage.CONTENT:
+        if trouble.stage == Stage.CONTENT and trouble.code is None:
             attempt.broken += 1
             self._try_another = True
             return attempt.broken >= BROKEN_LIMIT

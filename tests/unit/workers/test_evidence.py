@@ -55,6 +55,13 @@ def test_a_message_within_whose_content_two_connections_broke_is_to_blame(eviden
     assert evidence.unsent(one, BROKEN, first=False, others=False)
 
 
+def test_a_relay_that_takes_its_leave_within_the_content_does_not_blame_the_message(evidence):
+    closing = RelayTrouble("421", stage="content", code=421, reconnect=True)
+    one = attempt()
+    assert not evidence.unsent(one, closing, first=True, others=False)
+    assert not evidence.unsent(one, closing, first=True, others=False)
+
+
 def test_a_dropped_connection_is_worth_another(evidence):
     assert evidence.worth_another(DROPPED)
 
