@@ -6,6 +6,7 @@ Leaves the rules to the scripts in ``lua/`` and the making of clients to ``open`
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +77,9 @@ class RedisLedger(Ledger):
         self._timeout = timeout
         self._where = where
         self._offset = clock_offset
+        # Of the calls that a message's begin stands or falls with: one that we gave up, and asked again over another
+        # connection, may still reach the store, and then it must not undo what came after it.
+        self._numbers = itertools.count(1)
 
     def __repr__(self) -> str:
         return f"<RedisLedger {self._prefix}* at {self._where}>"
@@ -142,11 +146,11 @@ class RedisLedger(Ledger):
         return Claim(tuple(granted), refused, tuple(missing))
 
     def begin(self, ids: Sequence[str], token: str) -> list[bool]:
-        return [answer == 1 for answer in self._call("begin", token, *ids)] if ids else []
+        return [answer == 1 for answer in self._call("begin", token, next(self._numbers), *ids)] if ids else []
 
     def unbegin(self, ids: Sequence[str], token: str) -> None:
         if ids:
-            self._call("unbegin", token, *ids)
+            self._call("unbegin", token, next(self._numbers), *ids)
 
     def renew(self, ids: Sequence[str], token: str) -> list[bool]:
         return [answer == 1 for answer in self._call("renew", token, *ids)] if ids else []
@@ -155,7 +159,7 @@ class RedisLedger(Ledger):
         if not settlements:
             return []
         rules.settleable(settlements)
-        arguments: list[Any] = [token]
+        arguments: list[Any] = [token, next(self._numbers)]
         for each in settlements:
             due_in = max(0, rules.milliseconds(each.due_in))
             arguments += (each.id, each.state, encode_results(each.results), due_in, rules.short(each.reason))

@@ -26,7 +26,8 @@ end
 -- What the moves need to know of a message. `asked` is what an operator wants done with it as soon as that can be.
 local function load(id)
   local v = call(
-    "HMGET", message(id), "s", "l", "f", "p", "o", "a", "c", "k", "q", "y", "h", "x", "z", "t", "n", "e", "i", "g"
+    "HMGET", message(id), "s", "l", "f", "p", "o", "a", "c", "k", "q", "y", "h", "x", "z", "t", "n", "e", "i", "g",
+    "b"
   )
   if not v[1] then return nil end
   return {
@@ -34,6 +35,7 @@ local function load(id)
     crashes = tonumber(v[7] or 0), alone_crashes = tonumber(v[8] or 0), unknowns = tonumber(v[9] or 0),
     alone = v[10] == "1", hold = v[11] == "1", results = v[12], blobs = tonumber(v[13] or 0),
     since = v[15] or v[14], expires = tonumber(v[16] or 0), key = v[17], asked = v[18] ~= "" and v[18],
+    turn = tonumber(v[19] or 0),
   }
 end
 
