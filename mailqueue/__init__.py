@@ -12,6 +12,7 @@ from mailqueue.conf import configure
 from mailqueue.errors import (
     BadHeaderError,
     BrokerUnavailable,
+    IdempotencyConflict,
     ImproperlyConfigured,
     InvalidMailer,
     InvalidMessage,
@@ -20,6 +21,7 @@ from mailqueue.errors import (
     MailQueueError,
     MessageNotFound,
     MessageTooLarge,
+    SpoolError,
     TooManyRecipients,
 )
 from mailqueue.ledger.states import State
@@ -38,15 +40,27 @@ from mailqueue.mail import (
 from mailqueue.outcome import Verdict
 
 if TYPE_CHECKING:
-    from mailqueue.producer import MessageStatus, Receipt, RecipientStatus, counts, enqueue, enqueue_many, status
+    from mailqueue.control import cancel, hold, release, requeue, resolve
+    from mailqueue.producer import (
+        Cancellation,
+        MessageStatus,
+        Receipt,
+        RecipientStatus,
+        counts,
+        enqueue,
+        enqueue_many,
+        status,
+    )
 
 __all__ = [
     "BadHeaderError",
     "BrokerUnavailable",
+    "Cancellation",
     "EmailAlternative",
     "EmailAttachment",
     "EmailMessage",
     "EmailMultiAlternatives",
+    "IdempotencyConflict",
     "ImproperlyConfigured",
     "InvalidMailer",
     "InvalidMessage",
@@ -58,18 +72,24 @@ __all__ = [
     "MessageTooLarge",
     "Receipt",
     "RecipientStatus",
+    "SpoolError",
     "State",
     "TooManyRecipients",
     "Verdict",
     "__version__",
+    "cancel",
     "configure",
     "counts",
     "enqueue",
     "enqueue_many",
     "get_connection",
+    "hold",
     "mail_admins",
     "mail_managers",
     "mailers",
+    "release",
+    "requeue",
+    "resolve",
     "send_mail",
     "send_mass_mail",
     "status",
@@ -79,9 +99,22 @@ __version__: Final = "0.1.0"
 
 #: Where names come from that are loaded when they are first used: these stand on kombu and the ledger, and a process
 #: that only builds messages does not pay for them.
-_LAZY: Final = dict.fromkeys(
-    ("MessageStatus", "Receipt", "RecipientStatus", "counts", "enqueue", "enqueue_many", "status"), "mailqueue.producer"
-)
+_LAZY: Final = {
+    **dict.fromkeys(
+        (
+            "Cancellation",
+            "MessageStatus",
+            "Receipt",
+            "RecipientStatus",
+            "counts",
+            "enqueue",
+            "enqueue_many",
+            "status",
+        ),
+        "mailqueue.producer",
+    ),
+    **dict.fromkeys(("cancel", "hold", "release", "requeue", "resolve"), "mailqueue.control"),
+}
 
 
 if not TYPE_CHECKING:  # a checker would take every misspelt name for one of these

@@ -66,6 +66,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     relay: str = ""  # alias of the relay that is to deliver; "" is the default delivery backend
     on_unknown: OnUnknown = "resend"
     labels: dict[str, Any] = {}  # the caller's own, given as enqueue(metadata=...)
+    expires_at: float = 0.0  # s since the epoch; the ledger's, here for a message that is accepted again from its task
 
     kind: Kind = "message"
     subject: str = ""
@@ -119,6 +120,7 @@ def pack(
     relay: str = "",
     on_unknown: OnUnknown = "resend",
     labels: Mapping[str, Any] | None = None,
+    expires_at: float = 0.0,
     limits: Limits = Limits(),
 ) -> tuple[Envelope, dict[str, bytes]]:
     """Return ``message`` as an envelope, and its large parts by their content hashes.
@@ -165,6 +167,7 @@ def pack(
         relay=relay,
         on_unknown=on_unknown,
         labels=plain(dict(labels), "metadata") if labels else {},
+        expires_at=expires_at,
         kind=kind,
         extras=pack_extras(message),
         **fields,
@@ -315,7 +318,7 @@ def _take_apart(message: Any, encoding: str | Charset, headers: dict[str, str], 
         ),
         "attachments": tuple(pack_attachment(entry, luggage) for entry in message.attachments or ()),
         "encoding": CharsetSpec.of(encoding) if isinstance(encoding, Charset) else encoding,
-        "mixed_subtype": message.mixed_subtype,
+        "mixed_subtype": getattr(message, "mixed_subtype", "mixed"),  # both are gone from Django 6.0
         "alternative_subtype": getattr(message, "alternative_subtype", "alternative"),
     }
 

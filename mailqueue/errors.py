@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadHeaderError",
     "BrokerUnavailable",
+    "IdempotencyConflict",
     "IllegalTransition",
     "ImproperlyConfigured",
     "InvalidMailer",
@@ -26,6 +27,7 @@ __all__ = [
     "MessageNotFound",
     "MessageTooLarge",
     "RelayTrouble",
+    "SpoolError",
     "TooManyRecipients",
     "UnsupportedVersion",
     "WireError",
@@ -91,6 +93,18 @@ class TooManyRecipients(InvalidMessage):
         self.limit = limit
 
 
+class IdempotencyConflict(InvalidMessage):
+    """An idempotency ``key`` that was given before, to a message of other content: that with id ``message_id``."""
+
+    def __init__(self, *, key: str, message_id: str) -> None:
+        super().__init__(
+            f"the idempotency key {key!r} belongs to message {message_id}, which has another content: "
+            "use a new key for a new message"
+        )
+        self.key = key
+        self.message_id = message_id
+
+
 class BrokerUnavailable(MailQueueError, ConnectionError):
     """The message could not be accepted within MAILQUEUE_DEADLINE.
 
@@ -107,12 +121,22 @@ class LedgerUnavailable(MailQueueError, ConnectionError):
     """The store of the ledger did not answer, or refused to write. The call may have taken effect."""
 
 
-class MessageNotFound(MailQueueError, LookupError):
-    """The ledger does not know this id: never accepted, or past its retention."""
+class SpoolError(MailQueueError, OSError):
+    """The spool of this host could not be read or written; what it was to take is not in it. ``path`` is its file."""
 
-    def __init__(self, message_id: str) -> None:
-        super().__init__(f"no message {message_id!r} in the ledger: never accepted here, or past its retention")
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class MessageNotFound(MailQueueError, LookupError):
+    """The ledger does not know this id: never accepted, or past its retention; or ``spooled``, and not there yet."""
+
+    def __init__(self, message_id: str, *, spooled: bool = False) -> None:
+        why = "it waits in this host's spool" if spooled else "never accepted here, or past its retention"
+        super().__init__(f"no message {message_id!r} in the ledger: {why}")
         self.message_id = message_id
+        self.spooled = spooled
 
 
 class IllegalTransition(MailQueueError, ValueError):

@@ -35,7 +35,7 @@ def passes(message: Any) -> bool:
         and _is_token(message.content_subtype)
         and all(map(_is_field, message.extra_headers.items()))
         and all(map(_is_file, message.attachments or ()))
-        and _is_token(message.mixed_subtype)
+        and _is_token(getattr(message, "mixed_subtype", "mixed"))  # gone from Django 6.0
         and all(map(_is_text, getattr(message, "alternatives", None) or ()))
         and _is_token(getattr(message, "alternative_subtype", "alternative"))
     )

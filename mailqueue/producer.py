@@ -1,12 +1,14 @@
 """The way in: a message is validated, serialised, accepted by the ledger, and published as a task, in this order.
 
 The ledger's accept decides. What comes before it refuses a message in the caller, and nothing is stored; what comes
-after it cannot: a task that is not published now is published by the workers' tick.
+after it cannot: a task that is not published now is published by the workers' tick. Both are left to ``intake``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
+import itertools
 import logging
 import os
 import threading
@@ -15,29 +17,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mailqueue import conf
-from mailqueue.codec import Parcel, encode
+from mailqueue.codec import encode
+from mailqueue.digest import check_key, digest
 from mailqueue.envelope import Limits, pack
-from mailqueue.errors import BrokerUnavailable, InvalidMessage, LedgerUnavailable
+from mailqueue.errors import BrokerUnavailable, IdempotencyConflict, InvalidMessage, MessageNotFound, SpoolError
 from mailqueue.ids import new_id
-from mailqueue.ledger.base import Acceptance, Submission
+from mailqueue.intake import CALL, Intake
+from mailqueue.ledger.base import Submission
 from mailqueue.ledger.open import open_ledger
-from mailqueue.ledger.states import State
 from mailqueue.publisher import Publisher
 from mailqueue.report import MessageStatus, RecipientStatus
 from mailqueue.route import Route, route_using
+from mailqueue.schedule import ANY_TIME, Schedule, schedule
 from mailqueue.shipment import Packed, Shipment
+from mailqueue.spool import open_spool
 from mailqueue.transaction import on_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
 
     from mailqueue.ledger.base import Ledger
+    from mailqueue.ledger.states import State
+    from mailqueue.spool import Spool
 
 __all__ = [
+    "Cancellation",
     "MessageStatus",
     "Producer",
     "Receipt",
     "RecipientStatus",
+    "close",
     "counts",
     "enqueue",
     "enqueue_many",
@@ -47,8 +57,17 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: Part of the deadline that one call of the ledger may take: with the connect before it, it stays within the whole.
-_CALL: Final = 0.5
+
+class Cancellation(enum.StrEnum):
+    """What ``cancel()`` could do. True if no copy of the message goes out any more."""
+
+    CANCELLED = "cancelled"
+    CANCELLING = "cancelling"  # it may be going out just now; if it is not sent by that, it is cancelled
+    LATE = "late"  # it is final already
+    MISSING = "missing"  # the ledger does not know it
+
+    def __bool__(self) -> bool:
+        return self is Cancellation.CANCELLED
 
 
 @dataclass(slots=True)
@@ -56,7 +75,9 @@ class Receipt:
     """What the caller gets for a message. ``message_id`` is its Message-ID header.
 
     ``state`` and ``accepted_at`` (s since the epoch, by the store's clock) are None while the message waits for the
-    commit of a Django transaction. ``spooled`` messages wait in this host's spool for the ledger.
+    commit of a Django transaction, and for ``spooled`` messages, which wait on this host's disk for the ledger. For
+    an idempotency key that was used before, all of it is the first message's, once this one is accepted; its
+    ``message_id`` is empty if that is not known any more.
     """
 
     id: str
@@ -69,6 +90,10 @@ class Receipt:
         """Ask what became of the message; raises as ``mailqueue.status()``."""
         return status(self.id)
 
+    def cancel(self) -> Cancellation:
+        """Withdraw the message, if that is still possible; raises LedgerUnavailable."""
+        return get_producer().cancel([self.id])[0]
+
 
 @dataclass(slots=True)
 class _Call:
@@ -77,6 +102,8 @@ class _Call:
     route: Route
     labels: Mapping[str, Any] | None
     limits: Limits
+    schedule: Schedule
+    key: Callable[[Any], str | None] | None
     given_up: bool = False  # on commit: the store is away, and each further try would cost the caller the deadline
 
 
@@ -87,20 +114,42 @@ class Producer:
         ledger: Whose calls take half of the deadline at most.
         publisher: Of the tasks.
         deadline: How long accepting may take, in s.
+        spool: For what the ledger cannot take; None for no spool.
+        durable: Wait for the fsync of the ledger's store.
         clock: s since the epoch.
     """
 
     def __init__(
-        self, ledger: Ledger, publisher: Publisher, *, deadline: float = 2.0, clock: Callable[[], float] = time.time
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        *,
+        deadline: float = 2.0,
+        spool: Spool | None = None,
+        durable: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.ledger = ledger
-        self._publisher = publisher
-        self._deadline = deadline
+        self.spool = spool
+        self.publisher = publisher
+        self._intake = Intake(ledger, publisher, deadline=deadline, spool=spool, durable=durable)
         self._clock = clock
 
-    def enqueue(self, message: Any, route: Route, *, labels: Mapping[str, Any] | None = None) -> Receipt:
+    def close(self) -> None:
+        """Close the connections to the ledger and the broker; they are opened again when they are needed."""
+        self._intake.close()
+
+    def enqueue(
+        self,
+        message: Any,
+        route: Route,
+        *,
+        labels: Mapping[str, Any] | None = None,
+        schedule: Schedule = ANY_TIME,
+        key: str | None = None,
+    ) -> Receipt:
         """Enqueue one message; raises as ``mailqueue.enqueue()``."""
-        call = _Call(route, labels, _limits())
+        call = _Call(route, labels, _limits(), schedule, None if key is None else lambda _message: key)
         packed = self._pack(message, call)
         shipment = Shipment(time.monotonic())
         shipment.add(packed)
@@ -113,6 +162,8 @@ class Producer:
         route: Route,
         *,
         labels: Mapping[str, Any] | None = None,
+        schedule: Schedule = ANY_TIME,
+        key: Callable[[Any], str | None] | None = None,
         accepted: list[Receipt],
     ) -> None:
         """Enqueue messages as they come, a parcel at a time, and put their receipts into ``accepted``.
@@ -120,7 +171,7 @@ class Producer:
         When ``messages`` raises, or a message is refused, those before it are accepted first. What is raised then has
         the receipts, too: as its attribute ``receipts``, if it takes one.
         """
-        call = _Call(route, labels, _limits())
+        call = _Call(route, labels, _limits(), schedule, key)
         shipment: Shipment | None = None
         try:
             try:
@@ -128,7 +179,7 @@ class Producer:
                     packed = self._pack(message, call)
                     if shipment is not None and not shipment.has_room(packed, time.monotonic()):
                         full, shipment = shipment, None
-                        accepted += self._send(full, call)
+                        self._send_in_order(full, call, accepted)
                     shipment = shipment or Shipment(time.monotonic())
                     shipment.add(packed)
             except Exception as stop:
@@ -136,7 +187,7 @@ class Producer:
                     self._send_before(stop, shipment, call, accepted)
                 raise
             if shipment is not None:
-                accepted += self._send(shipment, call)
+                self._send_in_order(shipment, call, accepted)
         except Exception as stop:
             if accepted:
                 _note(stop, f"{len(accepted)} messages before it are accepted; `receipts` has their receipts")
@@ -144,12 +195,38 @@ class Producer:
                 stop.receipts = accepted  # type: ignore[attr-defined]
             raise
 
+    def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
+        """Withdraw messages, also those in this host's spool; raises LedgerUnavailable, SpoolError."""
+        # The spool first: from there the ledger could get one after it was asked.
+        withdrawn = set(self.spool.withdraw(ids)) if self.spool is not None else set()
+        answers = [Cancellation(word) for word in self.ledger.cancel(ids)]
+        return [
+            Cancellation.CANCELLED if answer is Cancellation.MISSING and id_ in withdrawn else answer
+            for id_, answer in zip(ids, answers, strict=True)
+        ]
+
+    def status(self, message_id: str) -> MessageStatus:
+        """Tell what became of a message; raises as ``mailqueue.status()``."""
+        try:
+            return MessageStatus.of(self.ledger.get(message_id))
+        except MessageNotFound:
+            if not self._is_spooled(message_id):
+                raise
+        raise MessageNotFound(message_id, spooled=True)
+
+    def _is_spooled(self, message_id: str) -> bool:
+        try:
+            return self.spool is not None and self.spool.envelope(message_id) is not None
+        except SpoolError:
+            return False
+
     # -- the steps
 
     def _pack(self, message: Any, call: _Call) -> Packed:
         now = self._clock()
         id_ = new_id(now)
         route = call.route
+        expires_at = call.schedule.expiry(now)
         envelope, blobs = pack(
             message,
             id=id_,
@@ -158,28 +235,50 @@ class Producer:
             relay=route.relay,
             on_unknown=route.on_unknown,
             labels=call.labels,
+            expires_at=expires_at,
             limits=call.limits,
         )
         if not envelope.recipients():
             raise InvalidMessage("the message has no recipients")
-        submission = Submission(id_, encode(envelope), route.relay, envelope.blobs(), route.on_unknown)
+        key = call.key(message) if call.key is not None else None
+        submission = Submission(
+            id_,
+            encode(envelope),
+            route.relay,
+            envelope.blobs(),
+            route.on_unknown,
+            call.schedule.send_at,
+            expires_at,
+            *(() if key is None else (check_key(key), digest(envelope, blobs))),
+        )
         return Packed(message, submission, Receipt(id_, envelope.message_id), blobs)
 
-    def _send(self, shipment: Shipment, call: _Call) -> list[Receipt]:
-        """Accept and publish ``shipment``, now or on commit; returns its receipts, which its messages get as well."""
+    def _send(self, shipment: Shipment, call: _Call) -> None:
+        """Accept and publish ``shipment``, now or on commit; its messages get their receipts."""
         if not on_commit(lambda: self._send_on_commit(shipment, call)):
-            self._accept_and_publish(shipment, call)
+            self._intake.take(call.route.lane, shipment)
         for packed in shipment.load:
             with contextlib.suppress(AttributeError, TypeError):  # an object that takes no attributes
                 packed.message.receipt = packed.receipt
-        return shipment.receipts()
+
+    def _send_in_order(self, shipment: Shipment, call: _Call, accepted: list[Receipt]) -> None:
+        """Send ``shipment``, its receipts to ``accepted``; if a key in it conflicts, what comes before that message."""
+        try:
+            self._send(shipment, call)
+        except IdempotencyConflict as conflict:
+            before, _after = shipment.around(conflict)
+            if before.load:
+                self._send_in_order(before, call, accepted)
+            raise
+        accepted += shipment.receipts()
 
     def _send_before(self, stop: Exception, shipment: Shipment, call: _Call, accepted: list[Receipt]) -> None:
         """Send what came before ``stop``; trouble with that becomes a note on ``stop``, which is what is raised."""
+        count = len(accepted) + len(shipment.load)
         try:
-            accepted += self._send(shipment, call)
-        except BrokerUnavailable as trouble:
-            _note(stop, f"{len(shipment.load)} messages before it were not accepted: {trouble}")
+            self._send_in_order(shipment, call, accepted)
+        except (BrokerUnavailable, IdempotencyConflict) as trouble:
+            _note(stop, f"{count - len(accepted)} messages before it were not accepted: {trouble}")
 
     def _send_on_commit(self, shipment: Shipment, call: _Call) -> None:
         ids = ",".join(packed.submission.id for packed in shipment.load)
@@ -187,68 +286,16 @@ class Producer:
             logger.error("action=lost_on_commit messages=%s", ids)
             return
         try:
-            self._accept_and_publish(shipment, call)
+            self._intake.take(call.route.lane, shipment)
+        except IdempotencyConflict as conflict:
+            logger.error("action=conflict_on_commit key=%s message=%s", conflict.key, conflict.message_id)  # noqa: TRY400 - no traceback wanted
+            for part in shipment.around(conflict):
+                if part.load:
+                    self._send_on_commit(part, call)
         except Exception:
             call.given_up = True
             # The transaction is committed, and its caller must not be told otherwise.
             logger.exception("action=lost_on_commit messages=%s", ids)
-
-    def _accept_and_publish(self, shipment: Shipment, call: _Call) -> None:
-        end = time.monotonic() + self._deadline
-        lane = call.route.lane
-        acceptance = self._accept(lane, shipment, end)
-        receipts = {packed.submission.id: packed.receipt for packed in shipment.load}
-        for one in acceptance.accepted:
-            receipts[one.id].state = one.state
-            receipts[one.id].accepted_at = one.accepted_at
-        # Not by ``new``: a repeated call whose first answer was lost finds its own messages there.
-        items = tuple(
-            (packed.submission.id, packed.submission.envelope)
-            for packed in shipment.load
-            if packed.receipt.state is State.QUEUED
-        )
-        if items:
-            self._publish(Parcel(lane, acceptance.number, items), receipts, end)
-
-    def _accept(self, lane: str, shipment: Shipment, end: float) -> Acceptance:
-        submissions = [packed.submission for packed in shipment.load]
-        try:
-            acceptance = self.ledger.accept(lane, submissions)
-            if acceptance.lacking:
-                self._check_time(end)
-                self.ledger.put_blobs({key: shipment.blobs[key] for key in acceptance.lacking})
-                self._check_time(end)
-                acceptance = self.ledger.accept(lane, submissions)
-        except LedgerUnavailable as trouble:
-            raise self._unavailable(str(trouble), submissions) from trouble
-        if acceptance.lacking:
-            raise self._unavailable("the ledger's store does not keep large parts: is it evicting keys?", submissions)
-        return acceptance
-
-    def _unavailable(self, why: str, submissions: list[Submission]) -> BrokerUnavailable:
-        return BrokerUnavailable(
-            f"not accepted within MAILQUEUE_DEADLINE ({self._deadline:g} s): {why}",
-            message_ids=[submission.id for submission in submissions],
-        )
-
-    def _publish(self, parcel: Parcel, receipts: Mapping[str, Receipt], end: float) -> None:
-        if not self._publisher.publish([parcel], within=max(end - time.monotonic(), self._deadline / 10)):
-            return
-        # Accepted all the same. Without this the workers find out, only later, that the tasks are lost.
-        ids = [id_ for id_, _envelope in parcel.items]
-        try:
-            self._check_time(end)
-            self.ledger.unpublished(ids)
-        except LedgerUnavailable as trouble:
-            logger.warning("action=unpublished_failed messages=%d error=%s", len(ids), trouble)
-        else:
-            for id_ in ids:
-                receipts[id_].state = State.DEFERRED
-
-    def _check_time(self, end: float) -> None:
-        """Raise LedgerUnavailable if another call of the ledger could outlast the deadline."""
-        if end - time.monotonic() < self._deadline * _CALL * 0.9:
-            raise LedgerUnavailable("the ledger's store is too slow")
 
 
 def _note(error: Exception, text: str) -> None:
@@ -274,7 +321,14 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 #: What a producer stands on, looked at for each mail; the times that a ledger is opened with are read with it.
-_SETTINGS: Final = ("MAILQUEUE_BROKER_URL", "MAILQUEUE_LEDGER_URL", "MAILQUEUE_KEY_PREFIX", "MAILQUEUE_DEADLINE")
+_SETTINGS: Final = (
+    "MAILQUEUE_BROKER_URL",
+    "MAILQUEUE_LEDGER_URL",
+    "MAILQUEUE_KEY_PREFIX",
+    "MAILQUEUE_DEADLINE",
+    "MAILQUEUE_SPOOL",
+    "MAILQUEUE_DURABILITY",
+)
 
 
 def get_producer() -> Producer:
@@ -290,18 +344,29 @@ def get_producer() -> Producer:
     return current[1]
 
 
-def _make(broker: str, ledger: str, prefix: str, deadline: float) -> Producer:
+def _make(broker: str, ledger: str, prefix: str, deadline: float, *_: Any) -> Producer:
     return Producer(
         open_ledger(
             ledger,
             prefix=prefix,
             lease_seconds=conf.get("MAILQUEUE_LEASE_SECONDS"),
             retention=conf.get("MAILQUEUE_RETENTION"),
-            timeout=deadline * _CALL,
+            timeout=deadline * CALL,
         ),
         Publisher(broker, deadline=deadline),
         deadline=deadline,
+        spool=open_spool(),
+        durable=conf.get("MAILQUEUE_DURABILITY") == "always",
     )
+
+
+def close() -> None:
+    """Close the producer of this process, if there is one; the next message makes another."""
+    global _current
+    with _lock:
+        current, _current = _current, None
+    if current is not None:
+        current[1].close()
 
 
 def _limits() -> Limits:
@@ -315,6 +380,9 @@ def enqueue(
     *,
     using: str | None = None,
     lane: str | None = None,
+    send_at: datetime | None = None,
+    expires_at: datetime | timedelta | None = None,
+    idempotency_key: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     on_unknown: str | None = None,
 ) -> Receipt:
@@ -327,17 +395,26 @@ def enqueue(
         using: An alias of MAILERS: one that enqueues, whose OPTIONS name the alias that delivers and the lane; or
             any other, which then delivers in the worker.
         lane: urgent, default or bulk.
+        send_at: Not to be sent before; aware. One that has passed is now.
+        expires_at: Not to be sent from then on: it expires instead. An aware datetime, or a timedelta that counts
+            from ``send_at``, or from now.
+        idempotency_key: The caller's own name for this message, as long as the ledger knows it. A message under a
+            key that was used before is not accepted; the receipt is that of the first one.
         metadata: The caller's own, JSON; ``status()`` shows it until the message is sent.
         on_unknown: What to do if its answer is lost: "resend" or "hold". Default: MAILQUEUE_ON_UNKNOWN.
 
     Raises:
-        InvalidMessage: MessageTooLarge, TooManyRecipients, no recipients, an unknown lane.
+        InvalidMessage: MessageTooLarge, TooManyRecipients, no recipients, an unknown lane, a time without a zone.
+        IdempotencyConflict: The key was used before, for another content.
         ValueError: BadHeaderError and whatever else ``message.message()`` refuses.
         TypeError: for what is no message, and for attributes or metadata that JSON cannot carry.
         MailerDoesNotExist, InvalidMailer: for ``using``.
-        BrokerUnavailable: when the ledger does not accept it within MAILQUEUE_DEADLINE.
+        BrokerUnavailable: when neither the ledger accepts it within MAILQUEUE_DEADLINE, nor the spool, if there is one.
+        ImproperlyConfigured: MAILQUEUE_DURABILITY is "always", and the store cannot do that.
     """
-    return get_producer().enqueue(message, route_using(using, lane=lane, on_unknown=on_unknown), labels=metadata)
+    route = route_using(using, lane=lane, on_unknown=on_unknown)
+    when = schedule(send_at, expires_at)
+    return get_producer().enqueue(message, route, labels=metadata, schedule=when, key=idempotency_key)
 
 
 def enqueue_many(
@@ -345,29 +422,43 @@ def enqueue_many(
     *,
     using: str | None = None,
     lane: str | None = None,
+    send_at: datetime | None = None,
+    expires_at: datetime | timedelta | None = None,
+    idempotency_key: str | Callable[[Any], str | None] | None = None,
     metadata: Mapping[str, Any] | None = None,
     on_unknown: str | None = None,
 ) -> list[Receipt]:
     """Enqueue messages, up to 100 a task; returns their receipts in order.
 
     ``messages`` may be any iterable; it is read as it goes, and never held as a whole. Everything else is as with
-    ``enqueue()``. Whatever is raised has the receipts of the messages accepted before it as its attribute
-    ``receipts``: an iterator that fails half-way leaves the messages before it accepted.
+    ``enqueue()``, but for ``idempotency_key``: a function that gives the key of each message, or a text, to which the
+    message's place is added (``news-42/0``, ``news-42/1``, ...), so that the whole call can be repeated.
+
+    Whatever is raised has the receipts of the messages accepted before it as its attribute ``receipts``: an iterator
+    that fails half-way leaves the messages before it accepted.
     """
     receipts: list[Receipt] = []
     route = route_using(using, lane=lane, on_unknown=on_unknown)
-    get_producer().enqueue_many(messages, route, labels=metadata, accepted=receipts)
+    when = schedule(send_at, expires_at)
+    key = _places(idempotency_key) if isinstance(idempotency_key, str) else idempotency_key
+    get_producer().enqueue_many(messages, route, labels=metadata, schedule=when, key=key, accepted=receipts)
     return receipts
+
+
+def _places(key: str) -> Callable[[Any], str]:
+    check_key(key)
+    place = itertools.count()
+    return lambda _message: f"{key}/{next(place)}"
 
 
 def status(message_id: str) -> MessageStatus:
     """Tell what became of the message with the id of a receipt.
 
     Raises:
-        MessageNotFound: never accepted (yet), or past its retention.
+        MessageNotFound: never accepted (yet), or past its retention; ``spooled`` if it waits in this host's spool.
         LedgerUnavailable: when the ledger does not answer.
     """
-    return MessageStatus.of(get_producer().ledger.get(message_id))
+    return get_producer().status(message_id)
 
 
 def counts() -> dict[str, dict[str, int]]:

@@ -14,7 +14,7 @@ from mailqueue.mail.mailers import DEFAULT_MAILER_ALIAS, import_string
 if TYPE_CHECKING:
     from mailqueue.envelope import OnUnknown
 
-__all__ = ["Route", "route_to", "route_using"]
+__all__ = ["Route", "enqueues", "route_to", "route_using"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def route_using(using: str | None, *, lane: str | None = None, on_unknown: str |
             return route_to(None, lane=lane, on_unknown=on_unknown)
         using = DEFAULT_MAILER_ALIAS
     backend, options = _entry(using, entries)
-    if not _enqueues(backend):
+    if not enqueues(backend):
         return route_to(using, lane=lane, on_unknown=on_unknown)
     return route_to(options.get("deliver_with"), lane=lane or options.get("lane"), on_unknown=on_unknown)
 
@@ -53,7 +53,7 @@ def route_to(relay: str | None, *, lane: str | None = None, on_unknown: str | No
     lane = check_lane(lane or DEFAULT_LANE)
     if relay:
         backend, _options = _entry(relay, conf.get("MAILERS"))
-        if _enqueues(backend):
+        if enqueues(backend):
             raise InvalidMailer(
                 f"MAILERS[{relay!r}] enqueues, and cannot deliver what is queued: name an alias that sends"
             )
@@ -70,7 +70,8 @@ def _entry(alias: str, entries: Mapping[str, Any]) -> tuple[str, Mapping[str, An
     return str(entry.get("BACKEND", conf.SMTP_BACKEND)), entry.get("OPTIONS") or {}
 
 
-def _enqueues(path: str) -> bool:
+def enqueues(path: str) -> bool:
+    """Whether the backend at the dotted path ``path`` is the queue's, or a kind of it; False if it is not there."""
     if path in (conf.QUEUE_BACKEND, conf.SMTP_BACKEND):
         return path == conf.QUEUE_BACKEND
     try:
@@ -80,6 +81,8 @@ def _enqueues(path: str) -> bool:
 
 
 def _on_unknown(given: str | None, lane: str) -> OnUnknown:
+    if given is None:
+        given = conf.get("MAILQUEUE_LANES").get(lane, {}).get("on_unknown")
     if given is None:
         # A second copy of a newsletter is worse than a late one; of a password reset it is not.
         given = conf.get("MAILQUEUE_ON_UNKNOWN") if lane != "bulk" or conf.is_set("MAILQUEUE_ON_UNKNOWN") else "hold"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailqueue.errors import IdempotencyConflict
     from mailqueue.ledger.base import Submission
     from mailqueue.producer import Receipt
 
@@ -58,6 +59,19 @@ class Shipment:
             if key not in self.blobs:
                 self.blobs[key] = content
                 self.blob_size += len(content)
+
+    def around(self, conflict: IdempotencyConflict) -> tuple[Shipment, Shipment]:
+        """Those before the message whose key conflicts, and those after it."""
+        place = next(
+            place
+            for place, packed in enumerate(self.load)
+            if packed.submission.key == conflict.key and packed.submission.id != conflict.message_id
+        )
+        parts = Shipment(self.began), Shipment(self.began)
+        for part, load in zip(parts, (self.load[:place], self.load[place + 1 :]), strict=True):
+            for packed in load:
+                part.add(packed)
+        return parts
 
     def receipts(self) -> list[Receipt]:
         """The receipts of its messages, in order."""

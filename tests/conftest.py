@@ -18,6 +18,8 @@ from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytest_plugins = ["pytester"]  # the pytest plugin is tested in test suites of its own
+
 
 # How fast a machine happens to be is no property of the code.
 settings.register_profile("mailqueue", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,11 +52,8 @@ def clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _forget() -> None:
     conf.reset()
     producer = sys.modules.get("mailqueue.producer")
-    if producer is not None and producer._current is not None:
-        _settings, made = producer._current
-        made.ledger.close()
-        made._publisher.close()
-        producer._current = None
+    if producer is not None:
+        producer.close()
     mail = sys.modules.get("mailqueue.mail")
     if mail is not None and "outbox" in vars(mail):
         del mail.outbox

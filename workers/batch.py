@@ -6,7 +6,6 @@ Shared between the thread that delivers and the keeper of the leases; every meth
 from __future__ import annotations
 
 import functools
-import math
 import secrets
 import threading
 import time
@@ -16,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 from mailqueue.outcome import Result, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mailqueue.ledger.base import Grant
 
 __all__ = ["Attempt", "Batch", "outstanding"]
 
 
-def outstanding(recipients: Sequence[str], results: Mapping[str, Result]) -> list[str]:
-    """Those of ``recipients`` that have no final answer yet."""
+def outstanding(recipients: Sequence[str], results: Mapping[str, Result], answered: Collection[str] = ()) -> list[str]:
+    """Those of ``recipients`` that have no final answer yet, and none at all from this attempt (``answered``)."""
     return [
         recipient
         for recipient in recipients
-        if (result := results.get(recipient)) is None or result.verdict is Verdict.DEFERRED
+        if recipient not in answered
+        and ((result := results.get(recipient)) is None or result.verdict is Verdict.DEFERRED)
     ]
 
 
@@ -41,7 +41,14 @@ class Attempt:
     message: Any
     recipients: Sequence[str]
     results: dict[str, Result] = field(default_factory=dict)
-    unsent: int = 0  # how often a connection was lost over it, its last byte unwritten
+    answered: set[str] = field(default_factory=set)  # by this attempt; who was deferred is not asked again in it
+    broken: int = 0  # connections that broke within its content
+    lost_at: int | None = None  # messages that the relay had answered for, when a connection was last lost over it
+
+    def settle(self, results: Mapping[str, Result]) -> None:
+        """These recipients have their answers."""
+        self.results.update(results)
+        self.answered.update(results)
 
     @property
     def id(self) -> str:
@@ -51,7 +58,7 @@ class Attempt:
     def __post_init__(self) -> None:
         # Whatever asks this message for its recipients gets those still to be served, also after some progress. A
         # partial of the two, and no method of ours: message and attempt in a cycle would outlive their batch.
-        self.message.recipients = functools.partial(outstanding, self.recipients, self.results)
+        self.message.recipients = functools.partial(outstanding, self.recipients, self.results, self.answered)
 
 
 class Batch:
@@ -63,6 +70,7 @@ class Batch:
         self._clock = clock
         self._lock = threading.Lock()
         self._claimed: dict[str, float] = {}  # id -> when, on this process's clock
+        self._turn: tuple[str, float] | None = None  # whose turn it is, and since when
         self._begun: dict[str, float] = {}
 
     def claimed(self, ids: Iterable[str]) -> None:
@@ -70,6 +78,11 @@ class Batch:
         now = self._clock()
         with self._lock:
             self._claimed.update(dict.fromkeys(ids, now))
+
+    def turn(self, message_id: str) -> None:
+        """It is this one's turn: it is in the relay's hands, and waits for nobody else."""
+        with self._lock:
+            self._turn = message_id, self._clock()
 
     def begun(self, ids: Iterable[str]) -> None:
         """The last bytes of these are going out now."""
@@ -105,14 +118,27 @@ class Batch:
         with self._lock:
             return message_id in self._claimed or message_id in self._begun
 
-    def waiting(self, longer_than: float = 0.0) -> list[str]:
-        """Ids claimed at least ``longer_than`` s ago and not begun."""
-        before = self._clock() - longer_than
+    def waiting(self, longer_than: float = 0.0, turn: float = 0.0) -> list[str]:
+        """Ids claimed at least ``longer_than`` s ago and not begun; the one whose turn it is, ``turn`` s ago."""
+        now = self._clock()
         with self._lock:
-            return [message_id for message_id, since in self._claimed.items() if since <= before]
+            return [
+                message_id
+                for message_id, since in self._claimed.items()
+                if since <= now - longer_than and not self._is_at_turn(message_id, now - turn)
+            ]
 
-    def in_flight(self, no_longer_than: float = math.inf) -> list[str]:
-        """Ids begun at most ``no_longer_than`` s ago and not ended."""
+    def in_flight(self) -> list[str]:
+        """Ids begun and not ended."""
+        with self._lock:
+            return list(self._begun)
+
+    def busy(self, no_longer_than: float) -> list[str]:
+        """Ids begun at most ``no_longer_than`` s ago and not ended, and the one whose turn it has been no longer."""
         after = self._clock() - no_longer_than
         with self._lock:
-            return [message_id for message_id, since in self._begun.items() if since >= after]
+            begun = [message_id for message_id, since in self._begun.items() if since >= after]
+            return begun + [message_id for message_id in self._claimed if self._is_at_turn(message_id, after)]
+
+    def _is_at_turn(self, message_id: str, after: float) -> bool:
+        return self._turn is not None and self._turn[0] == message_id and self._turn[1] > after

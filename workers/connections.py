@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Connections", "Limits"]
+__all__ = ["Connection", "Connections", "Limits"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +31,19 @@ class Limits:
 
 
 @dataclass(slots=True)
-class _Connection:
+class Connection:
+    """A backend that is kept, open or not. ``messages`` were answered for since it was opened: see ``count``."""
+
     backend: Any
     limits: Limits
     used_at: float
     opened_at: float = 0.0  # 0.0: not open
     messages: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self) -> None:
+        """The relay has answered for a message that went over it."""
+        self.messages += 1
 
 
 class Connections:
@@ -53,11 +59,11 @@ class Connections:
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
-        self._connections: dict[tuple[int, str], _Connection] = {}
+        self._connections: dict[tuple[int, str], Connection] = {}
 
     @contextlib.contextmanager
-    def use(self, relay: str) -> Iterator[tuple[Any, Callable[[], None]]]:
-        """Lend the backend for ``relay``, and a function to call for each message that went over it.
+    def use(self, relay: str) -> Iterator[Connection]:
+        """Lend the connection to ``relay``.
 
         It is open, and fit to be used, or closed and to be opened inside the block. After an exception there it is
         closed: a connection that surprised is never reused.
@@ -69,7 +75,7 @@ class Connections:
                 connection.opened_at = self._clock()
                 connection.messages = 0
             try:
-                yield connection.backend, lambda: self._count(connection)
+                yield connection
             except BaseException:
                 self._close(connection)
                 raise
@@ -97,21 +103,21 @@ class Connections:
                 finally:
                     connection.lock.release()
 
-    def _all(self) -> list[_Connection]:
+    def _all(self) -> list[Connection]:
         with self._lock:
             return list(self._connections.values())
 
-    def _of_this_thread(self, relay: str) -> _Connection:
+    def _of_this_thread(self, relay: str) -> Connection:
         key = (threading.get_ident(), relay)
         with self._lock:
             connection = self._connections.get(key)
         if connection is None:
-            connection = _Connection(self._build(relay), self._limits(relay), used_at=self._clock())
+            connection = Connection(self._build(relay), self._limits(relay), used_at=self._clock())
             with self._lock:
                 self._connections[key] = connection
         return connection
 
-    def _refresh(self, connection: _Connection) -> None:
+    def _refresh(self, connection: Connection) -> None:
         """Close an open connection that is too old, or that has idled and no longer answers."""
         if not connection.opened_at:
             return
@@ -123,16 +129,13 @@ class Connections:
             if probe is not None and not probe():
                 self._close(connection)
 
-    def _worn(self, connection: _Connection) -> bool:
+    def _worn(self, connection: Connection) -> bool:
         return (
             connection.messages >= connection.limits.messages
             or self._clock() - connection.opened_at >= connection.limits.age
         )
 
-    def _count(self, connection: _Connection) -> None:
-        connection.messages += 1
-
-    def _close(self, connection: _Connection) -> None:
+    def _close(self, connection: Connection) -> None:
         connection.opened_at = 0.0
         close = getattr(connection.backend, "close", None)  # a plain class may have send_messages() alone
         try:

@@ -15,7 +15,8 @@ from mailqueue.ledger.states import State
 from mailqueue.outcome import Ending, Outcome, Result, Verdict
 from mailqueue.smtp.reply import Reply
 from workers import backends
-from workers.retry import RECONNECTS, reconnecting, until_recorded
+from workers.evidence import Evidence
+from workers.retry import reconnecting, until_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ T = TypeVar("T")
 
 LATER = 60.0  # s, for what a deploy may mend: a relay that this worker cannot build, a bug
 LOOK_UP_EVERY = 0.05  # s between looks for mail in a higher lane: far below what a person notices
-UNSENT_LIMIT = 2  # connections that the content of one message may cost before that is its own attempt that failed
 
 
 def state_of(results: Mapping[str, Result]) -> State:
@@ -75,13 +75,12 @@ class Delivery:
 
     def _deliver_all(self, relay: str, pending: dict[int, Attempt]) -> None:
         """Deliver over as many connections as it takes, unless the relay is in trouble."""
+        evidence = Evidence()
         try:
             while pending and not self._stopped:
-                reconnecting(self._process.sleep)(self._deliver_some, relay, pending)
+                reconnecting(self._process.sleep, evidence.worth_another)(self._deliver_some, relay, pending, evidence)
         except RelayTrouble as trouble:
-            wait = self._process.relays.troubled(relay, trouble)
-            for attempt in [attempt for attempt in pending.values() if attempt.unsent >= RECONNECTS]:
-                self._charge_unsent(attempt, pending)  # it met every connection first: next time it goes last
+            wait = self._process.relays.troubled(relay, trouble, evidence.over)
             self._give_back(pending, wait, f"relay trouble at {trouble.stage}")
         except ImproperlyConfigured as error:
             logger.error("action=relay_misconfigured relay=%s reason=%s", relay or "default", error)  # noqa: TRY400 - no traceback wanted
@@ -92,20 +91,47 @@ class Delivery:
             logger.exception("action=delivery_failed relay=%s", relay or "default")
             self._abandon(pending, type(error).__name__)
 
-    def _deliver_some(self, relay: str, pending: dict[int, Attempt]) -> None:
+    def _deliver_some(self, relay: str, pending: dict[int, Attempt], evidence: Evidence) -> None:
         """Deliver over one connection. Trouble after some progress is no trouble: the next connection goes on."""
-        before = len(pending)
+        evidence.connecting()
+        proven = False  # it has served a message, now or before
+        unsent: Attempt | None = None
+        lost: Attempt | None = None
         try:
-            with self._process.connections.use(relay) as (backend, count):
-                outcomes = backends.deliver(backend, self._feed(pending), lambda m: self._begin(m, pending))
-                for outcome in outcomes:
-                    self._process.relays.answered(relay)
-                    count()
-                    self._settle(outcome, pending)
+            with self._process.connections.use(relay) as connection:
+                proven = connection.messages > 0
+                feed = self._feed(pending)
+                for outcome in backends.deliver(connection.backend, feed, lambda m: self._begin(m, pending)):
+                    attempt = pending[id(outcome.message)]
+                    if outcome.ending is Ending.UNSENT:
+                        unsent = attempt
+                        self._unbegin(attempt)
+                        continue
+                    if outcome.ending is Ending.UNKNOWN:
+                        lost = attempt
+                        evidence.answer_lost()
+                    else:
+                        proven = True
+                        connection.count()
+                        evidence.answered()
+                        self._process.relays.answered(relay)
+                    self._settle(attempt, outcome, pending)
         except RelayTrouble as trouble:
-            if trouble.reconnect and len(pending) < before:
-                return
-            raise
+            evidence.trouble(unsent or lost)
+            if unsent is not None and self._is_to_blame(unsent, trouble, pending, evidence, first=not proven):
+                self._charge_unsent(unsent, pending)
+            elif not proven:
+                raise
+
+    def _is_to_blame(
+        self, attempt: Attempt, trouble: RelayTrouble, pending: dict[int, Attempt], evidence: Evidence, *, first: bool
+    ) -> bool:
+        """Whether the message is why the connection was lost. If that is not clear, the others go before it."""
+        if evidence.unsent(attempt, trouble, first=first, others=len(pending) > 1):
+            return True
+        if first:
+            pending[id(attempt.message)] = pending.pop(id(attempt.message))
+        return False
 
     def _feed(self, pending: dict[int, Attempt]) -> Iterator[Any]:
         """The messages still to be sent, until there is a reason to stop between two of them."""
@@ -116,6 +142,7 @@ class Delivery:
             if not self._batch.holds(attempt.id):
                 del pending[key]
                 continue
+            self._batch.turn(attempt.id)
             yield attempt.message
         # Every message was offered once; what is left over is waiting for another connection.
 
@@ -155,13 +182,9 @@ class Delivery:
                 logger.warning("action=claim_lost message_id=%s", attempt.id)
         return ours
 
-    def _settle(self, outcome: Outcome, pending: dict[int, Attempt]) -> None:
+    def _settle(self, attempt: Attempt, outcome: Outcome, pending: dict[int, Attempt]) -> None:
         """Record what became of a message."""
-        attempt = pending[id(outcome.message)]
-        attempt.results.update(outcome.results)
-        if outcome.ending is Ending.UNSENT:
-            self._unsent(attempt, pending)
-            return
+        attempt.settle(outcome.results)
         if outcome.ending is Ending.UNKNOWN:
             settlement = Settlement(attempt.id, State.UNKNOWN, attempt.results, reason=outcome.reason)
         elif outcome.ending is Ending.PROGRESS:
@@ -175,20 +198,16 @@ class Delivery:
             self._batch.ended([attempt.id])
             del pending[id(outcome.message)]
 
-    def _unsent(self, attempt: Attempt, pending: dict[int, Attempt]) -> None:
-        """Its last byte was not written. A message that costs connections by its content is deferred as if refused."""
-        attempt.unsent += 1
-        begun = attempt.id in self._batch.in_flight()
-        if begun:
+    def _unbegin(self, attempt: Attempt) -> None:
+        """Its last byte was not written."""
+        if attempt.id in self._batch.in_flight():
             self._surely(self._process.ledger.unbegin, [attempt.id], self._batch.token)
             self._batch.unbegun([attempt.id])
-        if begun and attempt.unsent >= UNSENT_LIMIT:
-            self._charge_unsent(attempt, pending)
 
     def _charge_unsent(self, attempt: Attempt, pending: dict[int, Attempt]) -> None:
         """An attempt that ended with lost connections alone."""
         lost = Result(Verdict.DEFERRED, Reply(451, "4.4.2 the connection was lost before the message was sent"))
-        attempt.results.update(dict.fromkeys(attempt.message.recipients(), lost))
+        attempt.settle(dict.fromkeys(attempt.message.recipients(), lost))
         self._record(attempt, self._answered(attempt))
         self._batch.ended([attempt.id])
         del pending[id(attempt.message)]
@@ -201,7 +220,7 @@ class Delivery:
         state = state_of(attempt.results)
         if state is not State.DEFERRED:
             return Settlement(attempt.id, state, attempt.results, reason=_reason(attempt.results))
-        due_in = self._process.policy.decide(attempt.grant.attempt, self._age(attempt))
+        due_in = self._decide(attempt, attempt.grant.attempt)
         if due_in is not None:
             return Settlement(attempt.id, state, attempt.results, due_in=due_in, reason=_reason(attempt.results))
         return self._aged(attempt)
@@ -216,8 +235,10 @@ class Delivery:
             final.setdefault(recipient, Result(Verdict.REFUSED, Reply(451, "4.4.7 never tried: relay in trouble")))
         return Settlement(attempt.id, state_of(final), final, reason="maximum age reached")
 
-    def _age(self, attempt: Attempt) -> float:
-        return max(0.0, time.time() - attempt.grant.accepted_at)
+    def _decide(self, attempt: Attempt, number: int) -> float | None:
+        """Seconds to wait after this attempt, taken for the ``number``-th, or None to give up."""
+        age = max(0.0, self._process.now() - attempt.grant.since)
+        return self._process.policies.of(self._batch.lane, attempt.relay).decide(number, age)
 
     def _record(self, attempt: Attempt, settlement: Settlement) -> None:
         recorded = self._surely(self._process.ledger.record, [settlement], self._batch.token)[0]
@@ -246,7 +267,7 @@ class Delivery:
         """Release what was not begun; relay trouble costs a message nothing but, in the end, its maximum age."""
         attempts = [attempt for attempt in pending.values() if self._batch.holds(attempt.id)]
         pending.clear()
-        aged = [a for a in attempts if due_in and self._process.policy.decide(1, self._age(a)) is None]
+        aged = [a for a in attempts if due_in and self._decide(a, 1) is None]
         for attempt in aged:
             self._record(attempt, self._aged(attempt))
         ids = [attempt.id for attempt in attempts if attempt not in aged]

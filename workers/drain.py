@@ -136,12 +136,17 @@ def _restore(process: Process, lane: str, lost: dict[str, bytes]) -> list[str]:
         except WireError as error:
             logger.error("action=dropped message_id=%s reason=no record and unreadable: %s", message_id, error)  # noqa: TRY400 - no traceback wanted
             continue
-        if time.time() - envelope.created >= process.retention:
+        if process.now() - envelope.created >= process.retention:
             logger.error("action=dropped message_id=%s reason=no record and older than the retention", message_id)
             continue
         submissions.append(
             Submission(
-                message_id, encoded, relay=envelope.relay, blobs=envelope.blobs(), on_unknown=envelope.on_unknown
+                message_id,
+                encoded,
+                relay=envelope.relay,
+                blobs=envelope.blobs(),
+                on_unknown=envelope.on_unknown,
+                expires_at=envelope.expires_at,
             )
         )
     restored = []

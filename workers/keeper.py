@@ -1,7 +1,7 @@
 """The keeper: a thread of each delivering process that keeps its leases honest and its idle connections closed.
 
-What has begun is renewed for as long as a reply may take; what was claimed and has not begun within two thirds of a
-lease is given back, so that a slow relay never makes the claims of a busy child expire.
+What has begun, or is having its turn, is renewed for as long as a reply may take; what was claimed and is still waiting
+after two thirds of a lease is given back, so that a slow relay never makes the claims of a busy child expire.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ class Keeper:
             self._connections.close_idle()
 
     def _keep(self, batch: Batch) -> None:
-        begun = batch.in_flight(no_longer_than=LONGEST_REPLY)
-        if begun:
-            self._ledger.renew(begun, batch.token)
-        late = batch.waiting(longer_than=self.patience)
+        busy = batch.busy(no_longer_than=LONGEST_REPLY)
+        if busy:
+            self._ledger.renew(busy, batch.token)
+        late = batch.waiting(longer_than=self.patience, turn=LONGEST_REPLY)
         if late:
             # A message that begins at this very moment is either refused its begin, or kept from this release.
             self._ledger.release(late, batch.token, reason="waited too long for its turn")

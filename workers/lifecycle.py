@@ -12,6 +12,7 @@ from mailqueue import conf
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
 from mailqueue.lanes import LANES, task_queue
 from mailqueue.publisher import Publisher
+from mailqueue.spool import open_spool
 from workers import process
 from workers.tick import Tick
 
@@ -72,7 +73,7 @@ def _start(sender: Any = None, **_: Any) -> None:
     except LedgerUnavailable as error:
         logger.warning("action=ledger_unavailable reason=%s", error)  # the tick and the claims wait for it
     publisher = Publisher(conf.get("MAILQUEUE_BROKER_URL"), deadline=conf.get("MAILQUEUE_DEADLINE"))
-    tick = Tick(this.ledger, publisher, process.WORKER, conf.get("MAILQUEUE_TICK_SECONDS"))
+    tick = Tick(this.ledger, publisher, process.WORKER, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
     tick.start()
     _ticks.append(tick)
     logger.info("action=worker_ready worker=%s lanes=%s", process.WORKER, ",".join(this.lanes()))

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 from mailqueue import conf
 from mailqueue.lanes import LANES, queue_name
 from mailqueue.ledger.open import open_ledger
+from mailqueue.retry import Policies
 from workers import backends
 from workers.blobs import BlobCache
 from workers.connections import Connections
 from workers.keeper import Keeper
 from workers.relays import Relays
-from workers.retry import RetryPolicy
 from workers.stop import StopFlag
 from workers.tap import Tap, open_tap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailqueue.ledger.base import Ledger
 
 __all__ = ["STOP", "WORKER", "Process", "close", "current"]
@@ -35,31 +37,49 @@ STOP = StopFlag()
 
 
 class Process:
-    """Everything that deliveries of this process share."""
+    """Everything that deliveries of this process share.
 
-    def __init__(self, app: Any) -> None:
+    Args:
+        app: The Celery application.
+        ledger: Instead of the one that the settings name.
+        build: Makes the backend for a relay.
+        now: s since the epoch, for the ages of messages.
+        stop: When to end; the flag of this worker unless given.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        ledger: Ledger | None = None,
+        build: Callable[[str], Any] | None = None,
+        now: Callable[[], float] = time.time,
+        stop: StopFlag | None = None,
+    ) -> None:
         self.app = app
+        self.now = now
         self.owner = f"{WORKER}:{os.getpid()}"
         self.lease: float = conf.get("MAILQUEUE_LEASE_SECONDS")
         self.retention: float = conf.get("MAILQUEUE_RETENTION")
         self.batch_messages: int = conf.get("MAILQUEUE_BATCH_MESSAGES")
         self.batch_bytes: int = conf.get("MAILQUEUE_BATCH_BYTES")
-        self.policy = RetryPolicy(tuple(conf.get("MAILQUEUE_RETRY_DELAYS")), conf.get("MAILQUEUE_MAX_AGE"))
-        self.ledger: Ledger = _ledger(self.lease, self.retention)
+        self.policies = Policies()
+        self.ledger: Ledger = ledger or _ledger(self.lease, self.retention)
         self.blobs = BlobCache(self.ledger)
         self.relays = Relays()
-        self.connections = Connections(backends.build, backends.limits)
+        self.connections = Connections(build or backends.build, backends.limits)
         self.keeper = Keeper(self.ledger, self.connections, self.lease)
+        self._stop = stop or STOP
         self._taps = threading.local()
 
     @property
     def stopping(self) -> bool:
         """Whether the worker is shutting down."""
-        return STOP.is_set()
+        return self._stop.is_set()
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but not past the beginning of a shutdown."""
-        STOP.sleep(seconds)
+        self._stop.sleep(seconds)
 
     def give_up(self) -> Any:
         """A predicate for retries that must end some time after a shutdown has begun."""

@@ -1,13 +1,11 @@
-"""When to try again: one policy between attempts, and the short patience inside one.
+"""The short patience inside an attempt, made of tenacity's stop and wait strategies.
 
-Both are made of tenacity's stop and wait strategies. Time and jitter come from the caller or from tenacity, so that
-a policy can be asked for its schedule without waiting for it.
+When the next attempt is made is the policy's to say: ``mailqueue.retry``.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tenacity import (
@@ -16,52 +14,27 @@ from tenacity import (
     retry_if_exception,
     retry_if_exception_type,
     stop_after_attempt,
-    stop_after_delay,
-    wait_chain,
-    wait_fixed,
-    wait_random,
     wait_random_exponential,
 )
 
 from mailqueue.errors import LedgerUnavailable, RelayTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-__all__ = ["RECONNECTS", "RetryPolicy", "reconnecting", "until_recorded"]
+__all__ = ["RECONNECTS", "reconnecting", "until_recorded"]
 
 logger = logging.getLogger(__name__)
 
 RECONNECTS = 4  # connections in a row that end without progress, before the relay counts as being in trouble
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long a temporarily refused message waits before its next attempt.
-
-    With the defaults after 1, 5, 15, 30 min, 1 h, 2 h, then every 4 h, each up to a tenth longer so that a burst does
-    not come back as a burst, until the message is 5 days old (Postfix's maximal_queue_lifetime).
-    """
-
-    delays: Sequence[float] = (60, 300, 900, 1800, 3600, 7200, 14400)  # s; the last one repeats
-    max_age: float = 432_000  # s
-
-    def decide(self, attempt: int, age: float) -> float | None:
-        """Seconds to wait after attempt number ``attempt`` (from 1) of a message ``age`` s old, or None to give up."""
-        state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type] # only its times are read
-        state.attempt_number = attempt
-        state.start_time = 0.0
-        state.outcome_timestamp = age
-        if stop_after_delay(self.max_age)(state):
-            return None
-        waits = (wait_fixed(delay) + wait_random(0, delay / 10) for delay in self.delays)
-        return float(wait_chain(*waits)(state))
-
-
-def reconnecting(sleep: Callable[[float], None], tries: int = RECONNECTS) -> Retrying:
-    """Patience inside an attempt: reconnect within seconds to a relay whose trouble a new connection may end."""
+def reconnecting(
+    sleep: Callable[[float], None], worth: Callable[[RelayTrouble], bool], tries: int = RECONNECTS
+) -> Retrying:
+    """Patience inside an attempt: reconnect within seconds to a relay whose trouble is ``worth`` it."""
     return Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, RelayTrouble) and error.reconnect),
+        retry=retry_if_exception(lambda error: isinstance(error, RelayTrouble) and worth(error)),
         stop=stop_after_attempt(tries),
         wait=wait_random_exponential(multiplier=0.25, max=5),
         sleep=sleep,

@@ -1,7 +1,7 @@
 """The tick: a thread of every worker's main process that recovers and publishes what the ledger says is due.
 
 A thread and no timer of Celery's event loop, which stands still while a solo worker is busy. There is no leader: the
-ledger answers one tick for the whole fleet.
+ledger answers one tick for the whole fleet. What waits in the spool of this host goes along.
 """
 
 from __future__ import annotations
@@ -12,27 +12,34 @@ import threading
 from typing import TYPE_CHECKING
 
 from mailqueue.codec import Parcel
-from mailqueue.errors import LedgerUnavailable
+from mailqueue.errors import LedgerUnavailable, SpoolError
 
 if TYPE_CHECKING:
     from mailqueue.ledger.base import Ledger
     from mailqueue.publisher import Publisher
+    from mailqueue.spool import Spool
 
 __all__ = ["Tick"]
 
 logger = logging.getLogger(__name__)
 
+REPLAYED = 500  # messages of the spool that are replayed before the next tick
+
 
 class Tick:
     """Calls ``once`` every ``seconds`` until stopped."""
 
-    def __init__(self, ledger: Ledger, publisher: Publisher, worker: str, seconds: float) -> None:
+    def __init__(
+        self, ledger: Ledger, publisher: Publisher, worker: str, seconds: float, spool: Spool | None = None
+    ) -> None:
         self._ledger = ledger
         self._publisher = publisher
         self._worker = worker
         self._seconds = seconds
+        self._spool = spool
         self._stop = threading.Event()
         self._failing = False
+        self._spool_failing = False
         self._thread = threading.Thread(target=self._run, name="mailqueue-tick", daemon=True)
 
     def start(self) -> None:
@@ -43,6 +50,8 @@ class Tick:
         """End the thread; a tick under way is finished."""
         self._stop.set()
         self._thread.join(timeout=10)
+        if self._spool is not None:
+            self._spool.close()
 
     def once(self) -> int:
         """One tick: free the claims of dead children, then publish what is due; returns the tasks published."""
@@ -61,6 +70,20 @@ class Tick:
                 self._ledger.unpublished(ids)
         return len(parcels) - len(failed)
 
+    def replay(self) -> int:
+        """Have the ledger accept what waits in this host's spool; returns how many messages it took."""
+        if self._spool is None:
+            return 0
+        try:
+            count = self._spool.replay(self._ledger, self._publisher, REPLAYED)
+        except SpoolError as error:
+            if not self._spool_failing:
+                logger.warning("action=spool_failed reason=%s", error)
+            self._spool_failing = True
+            return 0
+        self._spool_failing = False
+        return count
+
     def _bury(self) -> None:
         """Free at once what children of this worker held when they died, instead of waiting for their leases."""
         for owner in self._ledger.owners(f"{self._worker}:"):
@@ -74,6 +97,7 @@ class Tick:
             try:
                 while self.once() and not self._stop.is_set():
                     pass  # a full tick may have left more; the ledger bounds each
+                self.replay()
                 if self._failing:
                     logger.warning("action=tick_recovered")
                 self._failing = False

@@ -11,11 +11,15 @@ from typing import Any, NoReturn
 import click
 
 import mailqueue
+from mailqueue.cli import control
 from mailqueue.cli.check import check
 from mailqueue.cli.demo import demo
 from mailqueue.cli.dev import dev
 from mailqueue.cli.inbox import inbox
+from mailqueue.cli.listing import listing
+from mailqueue.cli.schedule import retry_schedule
 from mailqueue.cli.send import send
+from mailqueue.cli.spool import spool
 from mailqueue.cli.status import status
 from mailqueue.cli.worker import worker
 from mailqueue.errors import BrokerUnavailable, ImproperlyConfigured, LedgerUnavailable, MailQueueError
@@ -75,5 +79,5 @@ def main() -> None:
     """
 
 
-for command in (demo, dev, send, status, worker, inbox, check):
+for command in (demo, dev, send, status, listing, *control.COMMANDS, spool, retry_schedule, worker, inbox, check):
     main.add_command(command)

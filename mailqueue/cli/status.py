@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,8 +14,11 @@ from rich.text import Text
 from mailqueue import producer
 from mailqueue.cli import devstate
 from mailqueue.cli.arrivals import visible
+from mailqueue.cli.times import clock
+from mailqueue.errors import SpoolError
 from mailqueue.lanes import LANES
 from mailqueue.ledger.states import State
+from mailqueue.spool import open_spool
 
 if TYPE_CHECKING:
     from mailqueue.report import MessageStatus
@@ -35,14 +37,15 @@ def status(message_id: str | None, as_json: bool) -> None:
       mailqueue status
       mailqueue status 0192f5c8a1b27d3f --json
 
-    The states: queued, sending, deferred (to be tried again), unknown (sent or not: the answer was lost), held; and
-    for good: sent, partial (some recipients refused), failed, expired, cancelled. Exit status 1 for an id that the
-    ledger does not know (it forgets a message some days after its end: MAILQUEUE_RETENTION).
+    The states: scheduled, queued, sending, deferred (to be tried again), unknown (sent or not: the answer was lost),
+    held; and for good: sent, partial (some recipients refused), failed, expired, cancelled. Exit status 1 for an id
+    that the ledger does not know (it forgets a message some days after its end: MAILQUEUE_RETENTION).
     """
     devstate.use_if_unset()
     if message_id is None:
         counts = producer.counts()
         _print(json.dumps(counts) if as_json else _counts(counts))
+        _tell_of_the_spool()
         return
     found = producer.status(message_id)
     _print(json.dumps(_plain(found)) if as_json else _message(found))
@@ -53,6 +56,22 @@ def _print(what: str | Table) -> None:
         click.echo(what)
     else:
         Console(highlight=False).print(what)
+
+
+def _tell_of_the_spool() -> None:
+    """On stderr: what the ledger does not count yet."""
+    spool = open_spool()
+    if spool is None:
+        return
+    try:
+        found = spool.status()
+    except SpoolError as error:
+        click.echo(f"(note: {error})", err=True)
+    else:
+        if found.waiting or found.held:
+            click.echo(f"(and in the spool of this host: {found.waiting} waiting, {found.held} held)", err=True)
+    finally:
+        spool.close()
 
 
 def _counts(counts: dict[str, dict[str, int]]) -> Table:
@@ -81,19 +100,15 @@ def _message(found: MessageStatus) -> Table:
     for name, number in (("crashes", found.crashes), ("lost answers", found.unknowns)):
         if number:
             table.add_row(name, str(number))
-    table.add_row("accepted", _clock(found.accepted_at))
-    table.add_row("updated", _clock(found.updated_at))
+    table.add_row("accepted", clock(found.accepted_at))
+    table.add_row("updated", clock(found.updated_at))
     if found.due_at is not None:
-        table.add_row("due", _clock(found.due_at))
+        table.add_row("due", clock(found.due_at))
     for recipient, result in found.recipients.items():
         # What a relay or a sender has written is shown, never interpreted.
         line = f"{recipient}: {result.verdict}" + (f", {result.reply}" if result.reply else "")
         table.add_row("recipient", Text("".join(map(visible, line.replace("\n", " ")))))
     return table
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
 
 
 def _plain(found: MessageStatus) -> dict[str, Any]:

@@ -5,10 +5,11 @@ Each is read when it is asked for, never at import, and comes converted and chec
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mailqueue.conf import checks, django, url
 from mailqueue.conf.kinds import Kind
@@ -16,6 +17,9 @@ from mailqueue.conf.nearest import nearest
 from mailqueue.conf.secret import Secret, SecretURL
 from mailqueue.conf.table import QUEUE_BACKEND, REPLACED_BY_MAILERS, SETTINGS, SMTP_BACKEND, Setting
 from mailqueue.errors import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "QUEUE_BACKEND",
@@ -31,6 +35,7 @@ __all__ = [
     "configure",
     "get",
     "is_set",
+    "override",
     "reset",
 ]
 
@@ -71,6 +76,19 @@ def reset() -> None:
     with _lock:
         _configured = {}
         _converted.clear()
+
+
+@contextlib.contextmanager
+def override(**settings: Any) -> Iterator[None]:
+    """``configure()`` for the time of a block: at its end all that was configured in it is forgotten. For tests."""
+    global _configured  # noqa: PLW0603 - the settings of the process
+    before = _configured
+    configure(**settings)
+    try:
+        yield
+    finally:
+        with _lock:
+            _configured = before
 
 
 def get(name: str) -> Any:
@@ -114,6 +132,7 @@ def check(role: Role | None = None) -> None:
     if role in (None, "worker"):
         problems += checks.unloadable(values, worker=True)
         problems += checks.unreadable(values)
+    problems += checks.unwritable(values)
     if problems:
         raise ImproperlyConfigured(*dict.fromkeys(problems))
 
@@ -164,8 +183,6 @@ def _convert(setting: Setting, source: str, raw: Any) -> tuple[Any, str]:
         value = setting.kind.parse(raw) if source is _ENVIRONMENT else setting.kind.take(raw)
     except ValueError as error:
         return None, f"{setting.name} (from {source}): {error}"
-    if setting.fixed and value != setting.default:
-        return None, f"{setting.name} (from {source}): {setting.fixed}; leave it unset"
     return value, ""
 
 

@@ -1,6 +1,6 @@
 """What can be wrong with settings that are each right: conflicts between them, and things that they name.
 
-Pure but for ``unloadable`` and ``unreadable``, which import classes and look at files.
+Pure but for ``unloadable``, ``unreadable`` and ``unwritable``, which import classes and look at files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from mailqueue.conf.nearest import nearest
 from mailqueue.conf.table import QUEUE_BACKEND, SMTP_BACKEND
 
-__all__ = ["conflicts", "unknown", "unloadable", "unreadable"]
+__all__ = ["conflicts", "unknown", "unloadable", "unreadable", "unwritable"]
 
 # What Kubernetes puts into the environment of every pod beside a service that is called mailqueue or mailqueue-*.
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
@@ -115,3 +115,18 @@ def unreadable(values: Mapping[str, Any]) -> Iterator[str]:
         path = values.get(name)
         if path is not None and not os.access(path, os.R_OK):
             yield f"{name} is {os.fspath(path)!r}, which cannot be read; correct the path or its permissions"
+
+
+def unwritable(values: Mapping[str, Any]) -> Iterator[str]:
+    """Files that a producer, and the workers on its host, need and cannot write."""
+    path = values.get("MAILQUEUE_SPOOL")
+    if path is None:
+        return
+    shown = repr(os.fspath(path))
+    directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - it is text as often as a Path
+    if not os.path.isdir(directory):  # noqa: PTH112 - as above
+        yield f"MAILQUEUE_SPOOL is {shown}, whose directory is not there; make it, on a local disk"
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        yield f"MAILQUEUE_SPOOL is {shown}, whose directory cannot be written; correct the path or its permissions"
+    elif os.path.exists(path) and not (os.path.isfile(path) and os.access(path, os.R_OK | os.W_OK)):  # noqa: PTH110, PTH113 - as above
+        yield f"MAILQUEUE_SPOOL is {shown}, which is no file that can be written; correct the path or its permissions"

@@ -26,6 +26,7 @@ __all__ = [
     "Charset",
     "Choice",
     "DottedPath",
+    "Entries",
     "FilePath",
     "Flag",
     "Kind",
@@ -35,7 +36,6 @@ __all__ = [
     "Password",
     "People",
     "Prefix",
-    "Relays",
     "Text",
     "Whole",
 ]
@@ -309,23 +309,31 @@ def _hidden(key: Any, value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Relays(_Structured):
-    """Alias of a relay -> what is different for it, by the names in ``options``."""
+class Entries(_Structured):
+    """Names of things, each a ``noun`` -> what is different for it, by the names in ``options``."""
 
+    noun: str = "relay"
     options: Mapping[str, Kind] = field(default_factory=dict, hash=False)
+    names: tuple[str, ...] = ()  # the only ones that there are; empty: any
 
     def take(self, value: Any) -> dict[str, dict[str, Any]]:
         if not isinstance(value, Mapping) or not all(isinstance(entry, Mapping) for entry in value.values()):
-            raise ValueError(f"it must map aliases to options: {', '.join(self.options)}")
-        return {alias: {key: self._option(alias, key, entry[key]) for key in entry} for alias, entry in value.items()}
+            raise ValueError(f"it must map each {self.noun} to options: {', '.join(self.options)}")
+        for name in value:
+            if self.names and name not in self.names:
+                raise ValueError(f"there is no {self.noun} {name!r}; use {', '.join(self.names)}")
+        return {name: {key: self._option(name, key, entry[key]) for key in entry} for name, entry in value.items()}
 
-    def _option(self, alias: str, key: str, value: Any) -> Any:
+    def _option(self, name: str, key: str, value: Any) -> Any:
         kind = self.options.get(key)
         if kind is None:
-            raise ValueError(f"the relay {alias!r} has no option {key!r}{nearest(key, self.options)}")
+            raise ValueError(f"the {self.noun} {name!r} has no option {key!r}{nearest(key, self.options)}")
         if value is None and kind.optional:
             return None
-        return kind.take(value)
+        try:
+            return kind.take(value)
+        except ValueError as error:
+            raise ValueError(f"{key} of the {self.noun} {name!r}: {error}") from None
 
 
 def _number(value: Any) -> int | float | None:

@@ -13,6 +13,7 @@ from mailqueue.conf.kinds import (
     Charset,
     Choice,
     DottedPath,
+    Entries,
     FilePath,
     Flag,
     Kind,
@@ -22,11 +23,11 @@ from mailqueue.conf.kinds import (
     Password,
     People,
     Prefix,
-    Relays,
     Text,
     Whole,
 )
 from mailqueue.conf.url import REDIS_SCHEMES, for_kombu, for_redis
+from mailqueue.lanes import LANES
 
 __all__ = ["QUEUE_BACKEND", "REPLACED_BY_MAILERS", "SETTINGS", "SMTP_BACKEND", "Setting"]
 
@@ -41,6 +42,13 @@ _RELAY_OPTIONS: dict[str, Kind] = {
     "max_messages": Whole(),
     "max_age_seconds": Number(),
     "timeout": Number(optional=True),
+    "retry_delays": Numbers(),
+    "max_age": Number(),
+}
+_LANE_OPTIONS: dict[str, Kind] = {
+    "retry_delays": Numbers(),
+    "max_age": Number(),
+    "on_unknown": Choice(options=("resend", "hold")),
 }
 
 
@@ -54,8 +62,6 @@ class Setting:
     default: Any
     help: str
     shown: str = ""
-    #: The only value is the default so far: another would be ignored in silence, so it is a problem.
-    fixed: str = ""
 
     @property
     def default_text(self) -> str:
@@ -99,16 +105,14 @@ SETTINGS: tuple[Setting, ...] = (
         FilePath(optional=True),
         "path",
         None,
-        "A local file for messages that the ledger cannot take.",
-        fixed="this release has no spool yet",
+        "A file on this host's disk for messages that the ledger cannot take; unset: no spool.",
     ),
     Setting(
         "MAILQUEUE_DURABILITY",
         Choice(options=("default", "always")),
         "default or always",
         "default",
-        "When an accepted message counts as stored: as the store itself is configured.",
-        fixed="this release leaves durability to the store (appendfsync)",
+        "When a message counts as accepted: when the store has it, or always when its disk has it (fsync).",
     ),
     Setting(
         "MAILQUEUE_LEASE_SECONDS",
@@ -183,10 +187,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAILQUEUE_MAX_RECIPIENTS", Whole(), "recipients", 1000, "The most recipients of one message."),
     Setting(
         "MAILQUEUE_RELAYS",
-        Relays(options=_RELAY_OPTIONS),
+        Entries(options=_RELAY_OPTIONS),
         "JSON",
         {},
         "What is different for single relays, by their aliases.",
+    ),
+    Setting(
+        "MAILQUEUE_LANES",
+        Entries(noun="lane", options=_LANE_OPTIONS, names=LANES),
+        "JSON",
+        {},
+        "What is different for single lanes.",
     ),
     Setting(
         "MAILQUEUE_KEY_PREFIX", Prefix(), "text", "mailqueue", "What the names of all keys of the ledger begin with."

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Acceptance",
     "Accepted",
+    "Checkup",
     "Claim",
     "Entry",
     "Grant",
     "Ledger",
     "Publication",
+    "RelayMark",
+    "Setback",
     "Settlement",
     "Submission",
     "Ticked",
@@ -33,23 +36,35 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One message to be accepted: its id, its encoded envelope, and what the ledger itself must know of it."""
+    """One message to be accepted: its id, its encoded envelope, and what the ledger itself must know of it.
+
+    Times are s since the epoch, by the store's clock; 0.0 is none. ``key_digest`` tells the contents of two messages
+    with one idempotency ``key`` apart.
+    """
 
     id: str
     envelope: bytes
     relay: str = ""  # alias of the relay that is to deliver; "" is the default delivery backend
     blobs: tuple[str, ...] = ()  # content hashes of the large parts that the envelope refers to
     on_unknown: str = "resend"  # or "hold"
+    send_at: float = 0.0  # not to be sent before
+    expires_at: float = 0.0  # not to be sent from then on
+    key: str = ""  # the caller's idempotency key
+    key_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of one submission. ``new`` is False if the id was known already; nothing changed then."""
+    """What became of one submission. ``new`` is False if its id or key was known already; nothing changed then.
+
+    ``id`` is that of the recorded message: the submission's own, ``asked``, or the first one's that took its key.
+    """
 
     id: str
     state: State
     accepted_at: float
     new: bool
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class Grant:
 
     id: str
     attempt: int  # of this attempt, from 1; attempts that cost nothing (relay trouble) are not counted
-    accepted_at: float
+    since: float  # from when its age counts: accepted, its send_at, or requeued or given free by hand
     results: Mapping[str, Result] = field(default_factory=dict)
     suspect: bool = False  # an earlier claim of it ended in a crash
 
@@ -139,6 +154,38 @@ class Entry:
     reason: str
     results: Mapping[str, Result]
     envelope: bytes | None  # dropped when it is sent, cancelled or expired
+    expires_at: float | None = None
+    key: str = ""  # the idempotency key; a digest of it if it is longer than 64 octets
+    asked: State | None = None  # cancelled or held, if that will happen as soon as it can
+
+
+@dataclass(frozen=True, slots=True)
+class RelayMark:
+    """A relay in trouble, as the whole fleet sees it."""
+
+    relay: str
+    since: float  # when the trouble began
+    until: float  # nobody asks it before
+    times: int  # troubles in a row, each a probe that failed; 0 if it is only latched
+    reason: str
+    prober: str = ""  # the owner that is asking it just now
+    latched: tuple[str, ...] = ()  # fingerprints of settings whose credentials it has refused
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Answer to ``relay_trouble``: s until the relay may be asked again, and whether the fleet did not know yet."""
+
+    wait: float
+    news: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What the store's own settings mean for the mail in it, one sentence each with its remedy."""
+
+    problems: tuple[str, ...] = ()  # mail can be lost in normal operation: refuse to start
+    warnings: tuple[str, ...] = ()  # mail can be lost when the store crashes
 
 
 class Ledger(abc.ABC):
@@ -147,11 +194,35 @@ class Ledger(abc.ABC):
     # -- producer
 
     @abc.abstractmethod
-    def accept(self, lane: str, submissions: Sequence[Submission], *, restored: bool = False) -> Acceptance:
+    def accept(
+        self, lane: str, submissions: Sequence[Submission], *, restored: bool = False, replayed: bool = False
+    ) -> Acceptance:
         """Record ``submissions`` as queued in ``lane``, under one new number of the lane, unless their ids are known.
 
+        Those whose ``send_at`` lies ahead are scheduled instead, and not under that number; the tick queues them.
         All or nothing: with a blob lacking nothing is written. Each submission joins the users of its blobs.
         ``restored`` counts them as accepted again from a task whose record was lost.
+
+        A submission whose key was taken with the same digest writes nothing: its answer is the first message under
+        that key. ``replayed`` is for a spool, whose receipts are out: ``get`` and the operators' calls then know the
+        first message by the id of the second as well. A key lives as long as its message's record.
+
+        Raises:
+            IdempotencyConflict: A key was taken with another digest. Nothing of the call was written.
+        """
+
+    @abc.abstractmethod
+    def durable(self, timeout: float) -> None:
+        """Wait until all that was accepted so far is synced to the disk of the store (WAITAOF of Redis 7.2, Valkey).
+
+        To be called after ``accept``; before the first one, it tells whether the store can do this at all.
+
+        Args:
+            timeout: s.
+
+        Raises:
+            ImproperlyConfigured: The store cannot. Says why, and the remedy.
+            LedgerUnavailable: Not synced within ``timeout``; what was accepted stays so.
         """
 
     @abc.abstractmethod
@@ -176,12 +247,15 @@ class Ledger(abc.ABC):
 
         First raises the lane's mark to ``number``, the highest number popped from its queue. Without ids it does
         only that (a barrier). A suspect is granted only when claimed ``alone``. Repeated under one token it gives the
-        same grants.
+        same grants. A message past its ``expires_at`` expires, and is refused.
         """
 
     @abc.abstractmethod
     def begin(self, ids: Sequence[str], token: str) -> list[bool]:
-        """Their last bytes are about to go out: mark them begun, renew their leases; False for each not ours any more."""
+        """Their last bytes are about to go out: mark them begun, renew their leases; False for each not ours any more.
+
+        A message past its ``expires_at`` expires instead, and is not ours any more: nothing is sent late.
+        """
 
     @abc.abstractmethod
     def unbegin(self, ids: Sequence[str], token: str) -> None:
@@ -222,12 +296,61 @@ class Ledger(abc.ABC):
     # -- operator
 
     @abc.abstractmethod
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        """Withdraw messages: no copy goes out from now on. Says for each what it could do.
+
+        "cancelled"; "cancelling" if its last byte may be going out just now, or its answer was lost (unknown): it is
+        cancelled instead of being sent another time; "late" if it is final already; "missing".
+        """
+
+    @abc.abstractmethod
+    def hold(self, ids: Sequence[str], reason: str = "") -> list[str]:
+        """Park messages until ``unhold``. Answers as ``cancel``, with "held" and "holding".
+
+        "cancelling" for a message that is about to be cancelled: that stands.
+        """
+
+    @abc.abstractmethod
+    def unhold(self, ids: Sequence[str]) -> list[str]:
+        """Let held messages go: "deferred", due now or at their ``send_at``, their age counted anew.
+
+        Takes back a "holding" as well ("sending"). "refused" for what is not held; "missing".
+        """
+
+    @abc.abstractmethod
+    def requeue(self, ids: Sequence[str]) -> list[str]:
+        """Send failed and partial messages again, to their refused recipients only: "deferred", due now.
+
+        Attempts, crashes and age count anew. "refused" for messages in other states; "missing".
+        """
+
+    @abc.abstractmethod
+    def resolve(
+        self, message_id: str, state: State, *, reason: str = "", results: Mapping[str, Result] | None = None
+    ) -> State:
+        """Settle an unknown message by hand: sent, partial, failed, deferred (another copy, due now) or held.
+
+        A message that was held for want of an answer is settled likewise. Returns the new state, which is cancelled
+        for deferred if that was asked for meanwhile. ``results`` are laid over those known.
+
+        Raises:
+            MessageNotFound:
+            IllegalTransition: It waits for no answer, or cannot be settled so.
+        """
+
+    @abc.abstractmethod
     def get(self, message_id: str) -> Entry:
         """All that is known of a message; raises MessageNotFound."""
 
     @abc.abstractmethod
-    def list(self, state: State, *, limit: int = 100) -> list[str]:
-        """Ids of messages in ``state`` (any but sent, cancelled and expired, which are not indexed), oldest first."""
+    def list(
+        self, state: State, *, lane: str | None = None, relay: str | None = None, after: str = "", limit: int = 100
+    ) -> list[str]:
+        """Ids of messages in ``state`` (any but sent, cancelled and expired, which are not indexed), oldest first.
+
+        Those of all lanes and relays unless told which; queued ones come lane by lane. ``after`` is the last id of
+        the page before this one: should that message have left the state, the list begins anew.
+        """
 
     @abc.abstractmethod
     def counts(self) -> dict[str, dict[str, int]]:
@@ -236,6 +359,44 @@ class Ledger(abc.ABC):
     @abc.abstractmethod
     def counters(self) -> dict[str, int]:
         """Events since the ledger was new: fenced, crashed, lost, restored, unknown, resent, expired_leases..."""
+
+    # -- relays in trouble, for the whole fleet
+
+    @abc.abstractmethod
+    def relay_trouble(
+        self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
+    ) -> Setback:
+        """``owner`` met trouble with ``relay``: nobody asks it for ``delay`` s.
+
+        Each probe that fails doubles that, up to ``longest``; what others meet meanwhile counts for nothing, it is the
+        same trouble. ``latch`` is the fingerprint of settings whose credentials were refused: with these the relay is
+        not asked again at all.
+        """
+
+    @abc.abstractmethod
+    def relay_probe(self, relay: str, owner: str, *, fingerprint: str = "") -> float:
+        """Seconds that ``owner`` has to wait before it may ask ``relay``; 0.0: it may now.
+
+        Of a relay in trouble, that makes it the one prober, for a minute or until it says how that went. It may ask
+        again meanwhile. Settings whose ``fingerprint`` is latched never get to ask.
+        """
+
+    @abc.abstractmethod
+    def relay_recovered(self, relay: str, *, by_hand: bool = False) -> bool:
+        """``relay`` has answered: the trouble is over; False if there was none. ``by_hand`` takes latches off, too."""
+
+    @abc.abstractmethod
+    def relay_states(self) -> Mapping[str, RelayMark]:
+        """The relays in trouble; those that are well are not there."""
+
+    # -- the store
+
+    @abc.abstractmethod
+    def check(self) -> Checkup:
+        """Judge the store's settings: one that evicts keys is a problem, one without an append-only file a warning.
+
+        A store that does not let us look has neither. Raises LedgerUnavailable.
+        """
 
     @abc.abstractmethod
     def ping(self) -> None:

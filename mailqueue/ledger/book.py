@@ -25,15 +25,17 @@ LOST: Final = "unknown"  # found to have lost its answer, and charged for it
 ANSWERED: Final = "answered"
 
 _INDEX: Final = {
-    State.SCHEDULED: "scheduled",
     State.SENDING: "leased",
     State.UNKNOWN: "unknown",
     State.HELD: "held",
     State.PARTIAL: "partial",
     State.FAILED: "failed",
 }
-_INDEX_OF_LANE: Final = {State.QUEUED: "queued", State.DEFERRED: "due"}
-_EXPIRING: Final = frozenset({State.SENT, State.CANCELLED, State.EXPIRED})
+_INDEX_OF_LANE: Final = {State.SCHEDULED: "scheduled", State.QUEUED: "queued", State.DEFERRED: "due"}
+# States in which nothing is sent any more, not even by hand: the record ends some time, and has no envelope.
+_RETIRED: Final = frozenset({State.SENT, State.CANCELLED, State.EXPIRED})
+# States in which a message past its expires_at expires. Others come back to one of them first, or end.
+_EXPIRABLE: Final = frozenset({State.SCHEDULED, State.QUEUED, State.DEFERRED})
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +61,16 @@ class Record:
     alone: bool = False
     reason: str = ""
     results: bytes = b""
-    expires: int | None = None
+    since: int = 0  # from when its age counts
+    deadline: int = 0  # its expires_at; 0 for none
+    key: str = ""  # its idempotency key
+    asked: State | None = None  # what an operator wants done with it as soon as that can be: cancelled, held
+    asked_reason: str = ""
+    ends: int | None = None  # when the record does
+
+    def is_late(self, now: int) -> bool:
+        """Whether it must not be sent any more."""
+        return 0 < self.deadline <= now
 
 
 @dataclass(slots=True)
@@ -79,6 +90,8 @@ class Book:
         self.retention = retention
         self.records: dict[str, Record] = {}
         self.blobs: dict[str, Blob] = {}
+        self.keys: dict[str, tuple[str, str]] = {}  # idempotency key -> id and digest of its message
+        self._aliases: dict[str, tuple[str, int]] = {}  # id -> the id that it is known by, and until when
         self.counts: Counter[tuple[str, State]] = Counter()
         self.events: Counter[str] = Counter()
         self._lanes: dict[str, LaneMarks] = {}
@@ -129,16 +142,36 @@ class Book:
     def load(self, message_id: str, now: int) -> Record | None:
         """The record of a message, unless it is past its retention."""
         record = self.records.get(message_id)
-        if record is not None and record.expires is not None and record.expires <= now:
-            del self.records[message_id]
+        if record is not None and record.ends is not None and record.ends <= now:
+            self._forget(record)
             return None
         return record
 
-    def add(self, record: Record, number: int) -> None:
-        """A new message is queued under ``number``."""
+    def find(self, message_id: str, now: int) -> Record | None:
+        """The record of a message by its id, or by one that a spool gave it before it was found to repeat another."""
+        record = self.load(message_id, now)
+        if record is None and message_id in self._aliases:
+            first, until = self._aliases[message_id]
+            return self.load(first, now) if now < until else None
+        return record
+
+    def alias(self, message_id: str, first: str, now: int) -> None:
+        """Let ``find`` know the message ``first`` by another id as well."""
+        self._aliases[message_id] = (first, now + self.retention)
+
+    def holder(self, key: str, now: int) -> tuple[Record, str] | None:
+        """The message that took an idempotency key, and the digest of its content."""
+        first, digest = self.keys.get(key, ("", ""))
+        record = self.load(first, now) if first else None
+        return (record, digest) if record else None
+
+    def add(self, record: Record, score: int) -> None:
+        """A new message is queued or scheduled, at ``score`` in that state's index."""
         self.records[record.id] = record
-        self.enter(f"queued:{record.lane}", record.id, number)
-        self.counts[record.lane, State.QUEUED] += 1
+        self.enter(f"{record.state}:{record.lane}", record.id, score)
+        if record.deadline:
+            self.enter("expiring", record.id, record.deadline)
+        self.counts[record.lane, record.state] += 1
         for key in record.blobs:
             self.blobs[key].users.add(record.id)
             self.blobs[key].expires = None
@@ -166,14 +199,47 @@ class Book:
             self.enter(entered, record.id, score)
         if record.state is State.SENDING:
             record.owner = ""
+        if record.deadline:
+            self._indexes["expiring"].pop(record.id, None)
+            if new in _EXPIRABLE:
+                self.enter("expiring", record.id, record.deadline)
+        if new not in {State.UNKNOWN, State.SENDING}:
+            record.asked = None  # it has come true now, or too late
         self.counts[record.lane, record.state] -= 1
         self.counts[record.lane, new] += 1
         record.state, record.updated = new, now
+        if new in _RETIRED:
+            record.envelope = None
+            record.ends = now + self.retention
+            self._leave_blobs(record, now)
 
     def defer(self, record: Record, due: int, reason: str, now: int, *, via: Sequence[State] = ()) -> None:
-        """The one door: what is to be published again waits for the tick."""
+        """The one door: what is to be published again waits for the tick. If an operator so asked, it is stopped."""
+        if record.asked:
+            self._do_as_asked(record, now, via)
+            return
         record.reason = reason
         self.move(record, State.DEFERRED, due, now, via=via)
+
+    def _do_as_asked(self, record: Record, now: int, via: Sequence[State]) -> None:
+        asked = record.asked
+        assert asked, "only called where something was asked for"
+        record.reason = rules.REASON_CANCELLED if asked is State.CANCELLED else record.asked_reason
+        self.move(record, asked, now, now, via=(*via, State.DEFERRED))
+
+    def expire(self, record: Record, now: int) -> None:
+        """It is past its expires_at."""
+        self.events["expired"] += 1
+        record.reason = rules.REASON_EXPIRED
+        self.move(record, State.EXPIRED, now, now, via=(State.DEFERRED,) if record.state is State.SENDING else ())
+
+    def expirable(self, record: Record, now: int) -> bool:
+        """Whether it expires now; what is being sent, or held, has another chance to."""
+        return record.state in _EXPIRABLE and record.is_late(now)
+
+    def leave(self, index: str, member: str) -> None:
+        """Take a member out of an index."""
+        self._indexes[index].pop(member, None)
 
     def lose_answer(self, record: Record, reason: str, now: int, *, wait: int = 0, via: Sequence[State] = ()) -> None:
         """The last byte may have gone out and no answer was recorded: count it, do as the message's policy says."""
@@ -181,6 +247,8 @@ class Book:
         record.reason = reason
         if record.hold:
             self.move(record, State.UNKNOWN, now, now, via=via)
+        elif record.asked:
+            self._do_as_asked(record, now, (*via, State.UNKNOWN))
         elif record.unknowns > rules.RESENDS:
             record.reason = rules.REASON_HELD
             self.move(record, State.HELD, now, now, via=(*via, State.UNKNOWN))
@@ -212,20 +280,17 @@ class Book:
 
     # -- ends
 
-    def settled(self, record: Record, now: int) -> None:
-        """Drop what a message in its state needs no more."""
-        if record.state in _EXPIRING:
-            record.envelope = None
-            record.expires = now + self.retention
-            self._leave_blobs(record, now)
-
     def sweep(self, record: Record, now: int) -> None:
         """Forget a message that was kept for operators."""
         self._leave_blobs(record, now)
         index = self.index_of(record.state, record.lane)
         if index:
-            self._indexes[index].pop(record.id, None)
+            self.leave(index, record.id)
+        self._forget(record)
+
+    def _forget(self, record: Record) -> None:
         del self.records[record.id]
+        self.keys.pop(record.key, None)
 
     def _leave_blobs(self, record: Record, now: int) -> None:
         for key in record.blobs:

@@ -1,6 +1,7 @@
 """The ledger in memory: the twin of the one in Redis, for tests and for programs that need no durability.
 
-Safe across threads; a forked child has a copy of its own. Leaves the records to ``book``, the tick to ``recovery``.
+Safe across threads; a forked child has a copy of its own. Leaves the records to ``book``, what comes in to
+``intake``, the tick to ``recovery``, what operators do to ``hands``, and relays in trouble to ``relaybook``.
 """
 # ruff: noqa: D102 - the port's docstrings are the documentation
 
@@ -12,24 +13,26 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from mailqueue.errors import MessageNotFound
-from mailqueue.ledger import rules
+from mailqueue.ledger import intake, rules
 from mailqueue.ledger.base import (
-    Acceptance,
-    Accepted,
+    Checkup,
     Claim,
     Entry,
     Grant,
     Ledger,
 )
 from mailqueue.ledger.book import ANSWERED, BEGUN, CLAIMED, LOST, Blob, Book, Record
+from mailqueue.ledger.hands import Hands
 from mailqueue.ledger.recovery import Recovery
+from mailqueue.ledger.relaybook import RelayBook
 from mailqueue.ledger.results import decode_results, encode_results
 from mailqueue.ledger.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mailqueue.ledger.base import Settlement, Submission, Ticked
+    from mailqueue.ledger.base import Acceptance, RelayMark, Setback, Settlement, Submission, Ticked
+    from mailqueue.outcome import Result
 
 __all__ = ["MemoryLedger"]
 
@@ -60,6 +63,8 @@ class MemoryLedger(Ledger):
         self._lease = rules.milliseconds(lease_seconds)
         self._book = Book(self._lease, rules.milliseconds(retention))
         self._recovery = Recovery(self._book)
+        self._hands = Hands(self._book)
+        self._relays = RelayBook(self._lease)
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -73,31 +78,14 @@ class MemoryLedger(Ledger):
 
     # -- producer
 
-    def accept(self, lane: str, submissions: Sequence[Submission], *, restored: bool = False) -> Acceptance:
+    def accept(
+        self, lane: str, submissions: Sequence[Submission], *, restored: bool = False, replayed: bool = False
+    ) -> Acceptance:
         with self._call() as now:
-            book = self._book
-            fresh: dict[str, Submission] = {}
-            answers: list[Accepted] = []
-            for each in submissions:
-                known = book.load(each.id, now)
-                if known:
-                    answers.append(Accepted(each.id, known.state, known.accepted / 1000, new=False))
-                else:
-                    answers.append(Accepted(each.id, State.QUEUED, now / 1000, new=each.id not in fresh))
-                    fresh.setdefault(each.id, each)
-            wanted = dict.fromkeys(key for each in fresh.values() for key in each.blobs)
-            lacking = tuple(key for key in wanted if book.blob(key, now) is None)
-            if lacking:
-                return Acceptance(0, (), lacking)
-            if not fresh:
-                return Acceptance(0, tuple(answers))
-            number = self._book.marks(lane).next_number()
-            for each in fresh.values():
-                hold = each.on_unknown == "hold"
-                book.add(Record(each.id, lane, each.relay, hold, each.blobs, each.envelope, now, now), number)
-            if restored:
-                book.events["restored"] += len(fresh)
-            return Acceptance(number, tuple(answers))
+            return intake.accept(self._book, lane, submissions, now, restored=restored, replayed=replayed)
+
+    def durable(self, timeout: float) -> None:
+        """Nothing to wait for: what is in memory is as durable as it gets."""
 
     def unpublished(self, ids: Sequence[str], *, due_in: float = 2.0) -> None:
         with self._call() as now:
@@ -142,6 +130,9 @@ class MemoryLedger(Ledger):
                     granted.append(_grant(record))
                 elif record.state is not State.QUEUED:
                     refused[message_id] = record.state
+                elif record.is_late(now):
+                    self._book.expire(record, now)
+                    refused[message_id] = record.state
                 elif record.crashes and not alone:
                     self._book.events["alone"] += 1
                     self._book.defer(record, now, rules.REASON_ALONE, now)
@@ -157,12 +148,14 @@ class MemoryLedger(Ledger):
             answers = []
             for message_id in ids:
                 record = self._claimed(message_id, token, now)
-                if record:
+                if record is None:
+                    self._book.events["fenced"] += 1
+                elif record.is_late(now):
+                    self._book.expire(record, now)
+                else:
                     record.phase = BEGUN
                     self._renew(record, now)
-                else:
-                    self._book.events["fenced"] += 1
-                answers.append(record is not None)
+                answers.append(record is not None and record.state is State.SENDING)
             return answers
 
     def unbegin(self, ids: Sequence[str], token: str) -> None:
@@ -173,6 +166,8 @@ class MemoryLedger(Ledger):
                     continue
                 if record.state is State.SENDING:
                     record.phase = CLAIMED
+                    if record.asked:
+                        self._book.defer(record, now, "", now)
                 elif record.phase == LOST and record.state in {State.UNKNOWN, State.HELD}:
                     # The lease ended before this was told: it rests for want of an answer that is known now.
                     self._book.events["late"] += 1
@@ -233,14 +228,39 @@ class MemoryLedger(Ledger):
 
     # -- operator
 
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        with self._call() as now:
+            return self._hands.cancel(ids, now)
+
+    def hold(self, ids: Sequence[str], reason: str = "") -> list[str]:
+        with self._call() as now:
+            return self._hands.hold(ids, rules.short(reason), now)
+
+    def unhold(self, ids: Sequence[str]) -> list[str]:
+        with self._call() as now:
+            return self._hands.unhold(ids, now)
+
+    def requeue(self, ids: Sequence[str]) -> list[str]:
+        with self._call() as now:
+            return self._hands.requeue(ids, now)
+
+    def resolve(
+        self, message_id: str, state: State, *, reason: str = "", results: Mapping[str, Result] | None = None
+    ) -> State:
+        rules.resolvable(state)
+        with self._call() as now:
+            return self._hands.resolve(message_id, state, rules.short(reason), results, now)
+
     def get(self, message_id: str) -> Entry:
         with self._call() as now:
-            record = self._book.load(message_id, now)
+            record = self._book.find(message_id, now)
             if record is None:
                 raise MessageNotFound(message_id)
-            due = self._book.score(f"due:{record.lane}", message_id)
+            index = self._book.index_of(record.state, record.lane)
+            waits = record.state in {State.SCHEDULED, State.DEFERRED}
+            due = self._book.score(index, record.id) if waits and index else None
             return Entry(
-                id=message_id,
+                id=record.id,
                 state=record.state,
                 lane=record.lane,
                 relay=record.relay,
@@ -253,18 +273,23 @@ class MemoryLedger(Ledger):
                 reason=record.reason,
                 results=decode_results(record.results),
                 envelope=record.envelope,
+                expires_at=record.deadline / 1000 or None,
+                key=record.key,
+                asked=record.asked,
             )
 
-    def list(self, state: State, *, limit: int = 100) -> list[str]:
+    def list(
+        self, state: State, *, lane: str | None = None, relay: str | None = None, after: str = "", limit: int = 100
+    ) -> list[str]:
         rules.listable(state)
-        limit = max(0, limit)
         with self._call():
-            index = self._book.index_of(state, "")
-            if state not in {State.QUEUED, State.DEFERRED}:
-                assert index, "every other state that is listable has an index"
-                return self._book.first(index, limit)
-            listed = [record for record in self._book.records.values() if record.state is state]
-            return [record.id for record in sorted(listed, key=self._age)[:limit]]
+            ids = [
+                record.id
+                for record in sorted(self._in_state(state), key=self._age)
+                if (lane in {None, record.lane} and relay in {None, record.relay}) or record.id == after
+            ]
+            ids = ids[ids.index(after) + 1 :] if after in ids else ids
+            return ids[: max(0, limit)]
 
     def counts(self) -> dict[str, dict[str, int]]:
         with self._call():
@@ -278,6 +303,32 @@ class MemoryLedger(Ledger):
         with self._call():
             return dict.fromkeys(rules.EVENTS, 0) | dict(self._book.events)
 
+    # -- relays
+
+    def relay_trouble(
+        self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
+    ) -> Setback:
+        first, most = rules.milliseconds(delay), rules.milliseconds(longest)
+        with self._call() as now:
+            return self._relays.trouble(relay, owner, first, most, latch, rules.short(reason), now)
+
+    def relay_probe(self, relay: str, owner: str, *, fingerprint: str = "") -> float:
+        with self._call() as now:
+            return self._relays.probe(relay, owner, fingerprint, now)
+
+    def relay_recovered(self, relay: str, *, by_hand: bool = False) -> bool:
+        with self._call():
+            return self._relays.recovered(relay, by_hand=by_hand)
+
+    def relay_states(self) -> Mapping[str, RelayMark]:
+        with self._call() as now:
+            return self._relays.states(now)
+
+    # -- the store
+
+    def check(self) -> Checkup:
+        return Checkup(warnings=("the ledger is in the memory of this process: mail in it ends with the process",))
+
     def ping(self) -> None:
         """Always there."""
 
@@ -286,10 +337,17 @@ class MemoryLedger(Ledger):
 
     # -- the parts of operations
 
-    def _age(self, record: Record) -> tuple[int, str]:
-        """Sorts messages of all lanes: by due time, or by the time since when each is queued."""
-        due = self._book.score(f"due:{record.lane}", record.id)
-        return (record.updated if due is None else due, record.id)
+    def _in_state(self, state: State) -> Iterator[Record]:
+        return (record for record in self._book.records.values() if record.state is state)
+
+    def _age(self, record: Record) -> tuple[int, str, int, str]:
+        """Sorts messages of one state: by their index; but queued ones by the time since when they are queued."""
+        index = self._book.index_of(record.state, record.lane)
+        score = self._book.score(index, record.id) if index else None
+        assert score is not None, "every state that is listable has an index"
+        by_lane = record.state in {State.SCHEDULED, State.QUEUED, State.DEFERRED}
+        age = record.updated if record.state is State.QUEUED else score
+        return (age, record.lane if by_lane else "", score, record.id)
 
     def _claimed(self, message_id: str, token: str, now: int) -> Record | None:
         """The record, if it is claimed under ``token``."""
@@ -314,6 +372,8 @@ class MemoryLedger(Ledger):
             if record.state is State.SENDING:
                 record.phase = CLAIMED
                 self._renew(record, now)
+                if record.asked:
+                    book.defer(record, now, "", now)
             return
         due_in = max(0, rules.milliseconds(settlement.due_in))
         if state is State.UNKNOWN:
@@ -327,10 +387,9 @@ class MemoryLedger(Ledger):
             return
         record.reason = reason
         book.move(record, state, now, now, via=via)
-        book.settled(record, now)
 
 
 def _grant(record: Record) -> Grant:
     return Grant(
-        record.id, record.attempts + 1, record.accepted / 1000, decode_results(record.results), record.crashes > 0
+        record.id, record.attempts + 1, record.since / 1000, decode_results(record.results), record.crashes > 0
     )

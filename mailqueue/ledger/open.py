@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -19,14 +21,14 @@ from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.ledger.redis import RedisLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from redis import Redis
     from redis.connection import AbstractConnection
 
     from mailqueue.ledger.base import Ledger
 
-__all__ = ["open_ledger"]
+__all__ = ["kept_in_memory", "open_ledger"]
 
 _SENTINEL_PORT: Final = 26379
 _STORES: Final = ("redis", "rediss", "unix", "sentinel")
@@ -99,6 +101,19 @@ def _memory(url: str, lease_seconds: float, retention: float, offset: Callable[[
         return _in_memory.setdefault(
             url.partition("://")[2], MemoryLedger(clock=clock, lease_seconds=lease_seconds, retention=retention)
         )
+
+
+@contextlib.contextmanager
+def kept_in_memory(ledger: MemoryLedger) -> Iterator[str]:
+    """While the block lasts, ``ledger`` is what the URL opens that is given; for tests with a ledger of their own."""
+    name = uuid.uuid4().hex
+    with _lock:
+        _in_memory[name] = ledger
+    try:
+        yield f"memory://{name}"
+    finally:
+        with _lock:
+            del _in_memory[name]
 
 
 def _direct(url: str, timeout: float) -> tuple[Redis, str]:

@@ -52,6 +52,7 @@ class Recovery:
         outage = self._note_tick(now, found)
         self._end_leases(now, limit, found)
         publications: list[Publication] = []
+        self._expire(now, limit, found)
         for lane in self._book.lanes_in_use():
             publications += self._recover_lane(lane, now, limit, found, outage=outage)
         for lane in self._book.lanes_in_use():
@@ -90,6 +91,14 @@ class Recovery:
             self._note(found, "expired_leases")
             self._book.crash(record, now)
 
+    def _expire(self, now: int, limit: int, found: Counter[str]) -> None:
+        for record in self._listed("expiring", limit, now):
+            if self._book.expirable(record, now):
+                found["expired"] += 1
+                self._book.expire(record, now)
+            else:
+                self._book.leave("expiring", record.id)
+
     def _recover_lane(self, lane: str, now: int, limit: int, found: Counter[str], *, outage: bool) -> list[Publication]:
         """Defer what was lost; a barrier where nothing moves."""
         marks = self._book.marks(lane)
@@ -105,28 +114,43 @@ class Recovery:
     def _publish_due(self, lane: str, now: int, limit: int, found: Counter[str]) -> list[Publication]:
         """The one door: what is due is queued under new numbers. Messages share a task, suspects go alone.
 
-        Each lane has its own share of the tick, so that a retry in one does not wait behind thousands in another.
+        Each lane has its own share of the tick for what was scheduled and for what was deferred, so that a retry does
+        not wait behind thousands that are not its like.
         """
         tasks: list[_Task] = []
         filling: _Task | None = None
+        for state in (State.SCHEDULED, State.DEFERRED):
+            for record, envelope in self._due(state, lane, now, limit, found):
+                suspect = record.crashes > 0
+                task = filling
+                if suspect or task is None or not task.has_room(len(envelope)):
+                    task = _Task(lane, self._book.marks(lane).next_number(), suspect)
+                    tasks.append(task)
+                    filling = filling if suspect else task
+                task.items.append((record.id, envelope))
+                task.octets += len(envelope)
+                self._book.move(record, State.QUEUED, task.number, now)
+                found["due"] += 1
+        return [Publication(task.lane, task.number, tuple(task.items), task.alone) for task in tasks]
+
+    def _due(
+        self, state: State, lane: str, now: int, limit: int, found: Counter[str]
+    ) -> Iterator[tuple[Record, bytes]]:
+        """What is to be published of a lane's messages in ``state``, within its share."""
+        index = self._book.index_of(state, lane)
+        assert index
         total = 0
-        for record in self._listed(f"due:{lane}", limit, now):
+        for record in self._listed(index, limit, now):
+            if record.is_late(now):
+                found["expired"] += 1
+                self._book.expire(record, now)
+                continue
             envelope = record.envelope
             assert envelope is not None, "only sent, cancelled and expired messages are without"
             total += len(envelope)
             if total > max(rules.TICK_BYTES, len(envelope)):
-                break  # the rest is due at the next tick as well
-            suspect = record.crashes > 0
-            task = filling
-            if suspect or task is None or not task.has_room(len(envelope)):
-                task = _Task(lane, self._book.marks(lane).next_number(), suspect)
-                tasks.append(task)
-                filling = filling if suspect else task
-            task.items.append((record.id, envelope))
-            task.octets += len(envelope)
-            self._book.move(record, State.QUEUED, task.number, now)
-            found["due"] += 1
-        return [Publication(task.lane, task.number, tuple(task.items), task.alone) for task in tasks]
+                return  # the rest is due at the next tick as well
+            yield record, envelope
 
     def _sweep(self, now: int, limit: int, found: Counter[str]) -> None:
         """Forget what was kept for operators until its retention ended."""

@@ -6,11 +6,12 @@ Leaves the rules to the scripts in ``lua/`` and the making of clients to ``open`
 
 from __future__ import annotations
 
+import itertools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from mailqueue.errors import LedgerUnavailable, MessageNotFound
-from mailqueue.ledger import rules, scripts
+from mailqueue.errors import IdempotencyConflict, IllegalTransition, LedgerUnavailable, MessageNotFound
+from mailqueue.ledger import disk, rules, scripts
 from mailqueue.ledger.base import (
     Acceptance,
     Accepted,
@@ -19,6 +20,8 @@ from mailqueue.ledger.base import (
     Grant,
     Ledger,
     Publication,
+    RelayMark,
+    Setback,
     Ticked,
 )
 from mailqueue.ledger.results import decode_results, encode_results
@@ -30,9 +33,12 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from mailqueue.ledger.base import Settlement, Submission
+    from mailqueue.ledger.base import Checkup, Settlement, Submission
+    from mailqueue.outcome import Result
 
 __all__ = ["RedisLedger"]
+
+_ASKED: Final = {"cancel": State.CANCELLED, "hold": State.HELD}
 
 
 class RedisLedger(Ledger):
@@ -71,25 +77,37 @@ class RedisLedger(Ledger):
         self._timeout = timeout
         self._where = where
         self._offset = clock_offset
+        # Of the calls that a message's begin stands or falls with: one that we gave up, and asked again over another
+        # connection, may still reach the store, and then it must not undo what came after it.
+        self._numbers = itertools.count(1)
 
     def __repr__(self) -> str:
         return f"<RedisLedger {self._prefix}* at {self._where}>"
 
     # -- producer
 
-    def accept(self, lane: str, submissions: Sequence[Submission], *, restored: bool = False) -> Acceptance:
+    def accept(
+        self, lane: str, submissions: Sequence[Submission], *, restored: bool = False, replayed: bool = False
+    ) -> Acceptance:
         if not submissions:
             return Acceptance(0)
-        arguments: list[Any] = [lane, int(restored)]
+        arguments: list[Any] = [lane, int(restored), int(replayed)]
         for each in submissions:
-            arguments += (each.id, each.envelope, each.relay, int(each.on_unknown == "hold"), len(each.blobs))
-            arguments += each.blobs
+            times = rules.milliseconds(each.send_at), rules.milliseconds(each.expires_at)
+            arguments += (each.id, each.envelope, each.relay, int(each.on_unknown == "hold"), *times)
+            arguments += (rules.kept_key(each.key), each.key_digest, len(each.blobs), *each.blobs)
         number, lacking, answers = [*self._call("accept", *arguments), []][:3]
+        if number < 0:
+            place, first = lacking
+            raise IdempotencyConflict(key=submissions[int(place)].key, message_id=first.decode())
         accepted = [
-            Accepted(each.id, State(state.decode()), int(at) / 1000, bool(new))
-            for each, new, state, at in zip(submissions, answers[::3], answers[1::3], answers[2::3], strict=False)
+            Accepted(first.decode() or each.id, State(state.decode()), int(at) / 1000, bool(new), each.id)
+            for each, (new, state, at, first) in zip(submissions, zip(*[iter(answers)] * 4, strict=True), strict=False)
         ]
         return Acceptance(number, tuple(accepted), tuple(text.decode() for text in lacking))
+
+    def durable(self, timeout: float) -> None:
+        disk.wait_for_disk(self._client, f"{self._prefix}disk", timeout, self._where)
 
     def unpublished(self, ids: Sequence[str], *, due_in: float = 2.0) -> None:
         if ids:
@@ -118,9 +136,9 @@ class RedisLedger(Ledger):
         missing: list[str] = []
         for message_id, answer in zip(ids, answers, strict=True):
             if answer[:1] == b"+":
-                attempts, accepted, suspect, results = answer.split(b" ", 3)
+                attempts, since, suspect, results = answer.split(b" ", 3)
                 granted.append(
-                    Grant(message_id, int(attempts) + 1, int(accepted) / 1000, decode_results(results), suspect == b"1")
+                    Grant(message_id, int(attempts) + 1, int(since) / 1000, decode_results(results), suspect == b"1")
                 )
             elif answer:
                 refused[message_id] = answer[1:].decode()
@@ -129,11 +147,11 @@ class RedisLedger(Ledger):
         return Claim(tuple(granted), refused, tuple(missing))
 
     def begin(self, ids: Sequence[str], token: str) -> list[bool]:
-        return [answer == 1 for answer in self._call("begin", token, *ids)] if ids else []
+        return [answer == 1 for answer in self._call("begin", token, next(self._numbers), *ids)] if ids else []
 
     def unbegin(self, ids: Sequence[str], token: str) -> None:
         if ids:
-            self._call("unbegin", token, *ids)
+            self._call("unbegin", token, next(self._numbers), *ids)
 
     def renew(self, ids: Sequence[str], token: str) -> list[bool]:
         return [answer == 1 for answer in self._call("renew", token, *ids)] if ids else []
@@ -142,7 +160,7 @@ class RedisLedger(Ledger):
         if not settlements:
             return []
         rules.settleable(settlements)
-        arguments: list[Any] = [token]
+        arguments: list[Any] = [token, next(self._numbers)]
         for each in settlements:
             due_in = max(0, rules.milliseconds(each.due_in))
             arguments += (each.id, each.state, encode_results(each.results), due_in, rules.short(each.reason))
@@ -180,11 +198,38 @@ class RedisLedger(Ledger):
 
     # -- operator
 
+    def cancel(self, ids: Sequence[str]) -> list[str]:
+        return self._by_hand("cancel", ids)
+
+    def hold(self, ids: Sequence[str], reason: str = "") -> list[str]:
+        return self._by_hand("hold", ids, rules.short(reason))
+
+    def unhold(self, ids: Sequence[str]) -> list[str]:
+        return self._by_hand("unhold", ids)
+
+    def requeue(self, ids: Sequence[str]) -> list[str]:
+        return self._by_hand("requeue", ids)
+
+    def _by_hand(self, operation: str, ids: Sequence[str], *arguments: str) -> list[str]:
+        return [word.decode() for word in self._call(operation, *arguments, *ids)] if ids else []
+
+    def resolve(
+        self, message_id: str, state: State, *, reason: str = "", results: Mapping[str, Result] | None = None
+    ) -> State:
+        rules.resolvable(state)
+        answer = self._call("resolve", message_id, state, rules.short(reason), encode_results(results or {}))
+        word, *now_in = (each.decode() for each in answer)
+        if word == "missing":
+            raise MessageNotFound(message_id)
+        if word == "refused":
+            raise IllegalTransition(f"a message that is {now_in[0]} waits for no answer to be resolved as {state}")
+        return State(word)
+
     def get(self, message_id: str) -> Entry:
         answer = self._call("get", message_id)
         if not answer:
             raise MessageNotFound(message_id)
-        flat, due, content, long_results = answer
+        flat, due, content, long_results, own_id = answer
         record = {name.decode(): value for name, value in zip(*[iter(flat)] * 2, strict=True)}
 
         def text(name: str) -> str:
@@ -196,7 +241,7 @@ class RedisLedger(Ledger):
 
         results = record.get("x", b"")
         return Entry(
-            id=message_id,
+            id=own_id.decode(),
             state=State(text("s")),
             lane=text("l"),
             relay=text("r"),
@@ -209,11 +254,25 @@ class RedisLedger(Ledger):
             reason=text("w"),
             results=decode_results(long_results or b"" if results == b"+" else results),
             envelope=content,
+            expires_at=number("e") / 1000 or None,
+            key=text("i"),
+            asked=_ASKED.get(text("g")),
         )
 
-    def list(self, state: State, *, limit: int = 100) -> list[str]:
+    def list(
+        self, state: State, *, lane: str | None = None, relay: str | None = None, after: str = "", limit: int = 100
+    ) -> list[str]:
         rules.listable(state)
-        return [message_id.decode() for message_id in self._call("list", state, limit)] if limit > 0 else []
+        found: dict[str, None] = {}  # in order; twice if the list had to begin anew
+        looks = limit if lane is relay is None else rules.LIST_LOOKS
+        while looks > 0 and len(found) < limit:
+            asked = (state, lane or "", int(relay is not None), relay or "", after, looks)
+            ids, last, looked = self._call("list", *asked)
+            found.update(dict.fromkeys(message_id.decode() for message_id in ids))
+            if looked < looks or last.decode() == after:
+                break
+            after = last.decode()
+        return [*found][: max(0, limit)]
 
     def counts(self) -> dict[str, dict[str, int]]:
         answer: dict[str, dict[str, int]] = {}
@@ -225,6 +284,41 @@ class RedisLedger(Ledger):
 
     def counters(self) -> dict[str, int]:
         return dict.fromkeys(rules.EVENTS, 0) | self._hash("events")
+
+    # -- relays
+
+    def relay_trouble(
+        self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
+    ) -> Setback:
+        times = rules.milliseconds(delay), rules.milliseconds(longest)
+        wait, news = self._call("relay_trouble", relay, owner, *times, latch, rules.short(reason))
+        return Setback(wait / 1000, news=news == 1)
+
+    def relay_probe(self, relay: str, owner: str, *, fingerprint: str = "") -> float:
+        return int(self._call("relay_probe", relay, owner, fingerprint)) / 1000
+
+    def relay_recovered(self, relay: str, *, by_hand: bool = False) -> bool:
+        return bool(self._call("relay_recovered", relay, int(by_hand)) == 1)
+
+    def relay_states(self) -> Mapping[str, RelayMark]:
+        marks = (
+            RelayMark(
+                relay.decode(),
+                since=int(since) / 1000,
+                until=int(until) / 1000,
+                times=int(times),
+                reason=reason.decode(),
+                prober=prober.decode(),
+                latched=tuple(each.decode() for each in latched),
+            )
+            for relay, since, until, times, reason, prober, *latched in self._call("relay_states")
+        )
+        return {mark.relay: mark for mark in marks}
+
+    # -- the store
+
+    def check(self) -> Checkup:
+        return disk.check_up(self._client, self._where, self._timeout)
 
     def ping(self) -> None:
         self._execute("PING")

@@ -5,6 +5,7 @@ One place for both implementations: the Lua scripts get them as generated consta
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from mailqueue.errors import IllegalTransition
@@ -19,28 +20,39 @@ __all__ = [
     "BARRIER_GAP_MAX",
     "BLOB_TTL",
     "EVENTS",
+    "KEY_OCTETS",
+    "LATCHED_WAIT",
+    "LIST_LOOKS",
     "OUTAGE",
     "PACK_BYTES",
     "PACK_MESSAGES",
     "POISON_CRASHES",
+    "PROBE_WAIT",
     "REASON_ALONE",
     "REASON_ANSWER_LOST",
+    "REASON_CANCELLED",
     "REASON_CRASHED",
     "REASON_ENVELOPE_LOST",
+    "REASON_EXPIRED",
     "REASON_HELD",
     "REASON_LOST",
     "REASON_NOT_WRITTEN",
     "REASON_OCTETS",
     "REASON_POISON",
+    "REASON_REQUEUED",
+    "REASON_UNHELD",
     "REASON_UNPUBLISHED",
     "RESENDS",
+    "RESOLUTIONS",
     "SETTLEMENT_STATES",
     "SHIFT",
     "TICK_BYTES",
     "TICK_GAP",
+    "kept_key",
     "listable",
     "milliseconds",
     "nameable",
+    "resolvable",
     "settleable",
     "short",
 ]
@@ -57,6 +69,14 @@ BARRIER_GAP_MAX = 600.0
 POISON_CRASHES = 3
 #: Copies of a message that the ledger has sent again by itself after lost answers; then it is held.
 RESENDS = 2
+#: s that others wait while a relay in trouble is being probed, and before they ask after a relay whose credentials
+#: are latched: not for the relay, but for a worker that has new ones.
+PROBE_WAIT = 5.0
+LATCHED_WAIT = 300.0
+#: Octets of an idempotency key that are kept as they are; longer ones are kept as a digest.
+KEY_OCTETS = 64
+#: Messages that one call of a list looks at when it is to find those of one relay.
+LIST_LOOKS = 1000
 #: s that a blob without users is kept.
 BLOB_TTL = 3600
 #: Messages and octets of envelopes that one publication of the tick carries, like a parcel of the producer.
@@ -69,6 +89,10 @@ TICK_BYTES = 2 * 1024 * 1024
 REASON_OCTETS = 64
 
 REASON_ALONE = "suspect met in company; to be sent alone"
+REASON_CANCELLED = "withdrawn"
+REASON_EXPIRED = "past its expires_at"
+REASON_REQUEUED = "requeued by hand"
+REASON_UNHELD = "let go by hand"
 REASON_ANSWER_LOST = "answer lost; may have been sent"
 REASON_CRASHED = "claim ended in a crash before it was begun"
 REASON_ENVELOPE_LOST = "its envelope is not in the store"
@@ -84,6 +108,7 @@ EVENTS = (
     "barriers",  # empty tasks published so that quiet lanes have a mark
     "crashed",  # claims that ended in a crash: freed, or their lease expired
     "envelopes_lost",  # messages held because their envelope was not in the store
+    "expired",  # messages that were not sent before their expires_at
     "expired_leases",
     "fenced",  # begins and records refused because the claim was over
     "illegal",  # transitions that the table does not have: always a bug
@@ -91,7 +116,10 @@ EVENTS = (
     "lost",  # messages whose task was lost by the broker
     "outages",  # times that nobody had ticked for more than OUTAGE, or the clock jumped
     "poisoned",
+    "repeated",  # messages that were not accepted because their idempotency key was taken
+    "requeued",  # failed and partial messages sent again by hand
     "resent",  # lost answers that led to another copy
+    "resolved",  # lost answers settled by hand
     "restored",  # messages accepted again from their task
     "rolled_back",  # tasks met with numbers that the store had not given out
     "swept",  # failed and partial messages dropped after their retention
@@ -103,6 +131,9 @@ EVENTS = (
 SETTLEMENT_STATES = frozenset(
     {State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.UNKNOWN, State.HELD, State.SENDING}
 )
+
+#: What an operator may say of a message whose answer was lost.
+RESOLUTIONS = frozenset({State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.HELD})
 
 
 def settleable(settlements: Sequence[Settlement]) -> None:
@@ -130,6 +161,18 @@ def nameable(owner: str) -> None:
     """Raise ValueError unless ``owner`` can be the name of one who claims."""
     if not owner or "\n" in owner:
         raise ValueError("an owner's name is one line of text")
+
+
+def resolvable(state: State) -> None:
+    """Raise IllegalTransition if a message whose answer was lost cannot be settled so by hand."""
+    if state not in RESOLUTIONS:
+        raise IllegalTransition(f"a lost answer cannot be resolved as {state}")
+
+
+def kept_key(key: str) -> str:
+    """The idempotency key as the ledger keeps it: a long one would cost every record that has it dearly."""
+    encoded = key.encode("utf-8", "surrogatepass")
+    return key if len(encoded) <= KEY_OCTETS else hashlib.sha256(encoded).hexdigest()
 
 
 def listable(state: State) -> None:

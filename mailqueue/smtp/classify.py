@@ -29,6 +29,7 @@ class Stage(enum.StrEnum):
     MAIL = "mail"
     RCPT = "rcpt"
     DATA = "data"
+    CONTENT = "content"  # while it goes out; a relay that cannot wait for its end says something all the same
     FINAL = "final"  # the dot that ends the content
     RSET = "rset"
     QUIT = "quit"
@@ -61,6 +62,7 @@ class Meaning:
 _GO_ON: dict[Stage, tuple[int, ...]] = dict.fromkeys(Stage, (2,)) | {
     Stage.AUTH: (2, 3),  # 334 is a challenge (RFC 4954 section 4)
     Stage.DATA: (3,),
+    Stage.CONTENT: (),
     Stage.IDLE: (),
 }
 
@@ -68,6 +70,7 @@ _SCOPES: dict[Stage, Scope] = dict.fromkeys(Stage, Scope.RELAY) | {
     Stage.MAIL: Scope.MESSAGE,
     Stage.RCPT: Scope.RECIPIENT,
     Stage.DATA: Scope.MESSAGE,
+    Stage.CONTENT: Scope.MESSAGE,
     Stage.FINAL: Scope.MESSAGE,
 }
 
@@ -81,10 +84,10 @@ def classify(reply: Reply, stage: Stage) -> Meaning:
     scope = _SCOPES[stage]
     if digit in _GO_ON[stage]:
         return Meaning(Verdict.ACCEPTED, scope)
-    if digit not in (4, 5):
-        return Meaning(Verdict.DEFERRED, Scope.RELAY, surprise=True)
     if reply.code == 421:  # "closing transmission channel", at any time (RFC 5321 section 3.8)
         return Meaning(Verdict.DEFERRED, Scope.RELAY)
+    if digit not in (4, 5) or stage is Stage.IDLE:
+        return Meaning(Verdict.DEFERRED, Scope.RELAY, surprise=True)
     if stage is Stage.MAIL and reply.code in _LOGIN:
         return Meaning(Verdict.REFUSED, Scope.RELAY)
     if stage is Stage.RCPT and _too_many(reply):

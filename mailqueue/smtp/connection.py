@@ -36,6 +36,31 @@ class Connection(smtplib.SMTP):
             self.close()
             raise
 
+    def send(self, s: Any) -> None:
+        """As smtplib's, but a connection that takes nothing more stays open: the relay may have said why.
+
+        Raises SMTPServerDisconnected.
+        """
+        if self.debuglevel > 0:
+            self._print_debug("send:", repr(s))  # type: ignore[attr-defined]
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("please run connect() first")
+        octets = s.encode(self.command_encoding) if isinstance(s, str) else s
+        try:
+            self.sock.sendall(octets)
+        except OSError as error:
+            raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        """Send a command, unless the relay has said more than it was asked: that would be taken for the reply to it.
+
+        Raises SMTPServerDisconnected, the connection closed.
+        """
+        if isinstance(self.file, ReplyReader) and self.file.pending:
+            self.close()
+            raise smtplib.SMTPServerDisconnected("the relay spoke out of turn")
+        super().putcmd(cmd, args)
+
     def login_xoauth2(self, user: str, token: str) -> None:
         """Log in with an OAuth 2.0 access token (Google's and Microsoft's XOAUTH2).
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import smtplib
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,22 @@ class ReplyReader:
     def pending(self) -> bool:
         """Whether octets have arrived that no command has asked for yet."""
         return bool(self._buffer)
+
+    def unasked(self) -> bool:
+        """Whether the relay has said something that no command asked for, or has hung up. Does not wait."""
+        if self._buffer or self._broken:
+            return True
+        usual = self._sock.gettimeout()
+        self._sock.settimeout(0)
+        try:
+            self._buffer += self._sock.recv(_BLOCK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError:
+            return True  # reading it will tell
+        finally:
+            self._sock.settimeout(usual)
+        return True
 
     def read(self, timeout: float | None) -> tuple[int, bytes]:
         """The next reply: its code, and its lines without the codes, joined by LF.

@@ -16,7 +16,7 @@ from mailqueue.smtp.classify import Meaning, Scope, Stage, classify
 from mailqueue.smtp.connection import read_reply, reader_of
 from mailqueue.smtp.reply import Reply, reply_text
 from mailqueue.smtp.timeouts import Timeouts
-from mailqueue.smtp.trouble import trouble_with
+from mailqueue.smtp.trouble import may_pass, trouble_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,6 +58,12 @@ class Answer:
     recipient: str = ""
     trouble: RelayTrouble | None = None
     withdrawn: bool = False
+
+    @property
+    def barred(self) -> bool:
+        """Whether the relay takes no message from us as we are: it asks for a login."""
+        refused = self.ending is Ending.UNSENT and self.reply is not None
+        return refused and self.trouble is not None and not self.trouble.reconnect
 
 
 @dataclass(slots=True)
@@ -192,33 +198,40 @@ class Session:
         if not ours:
             return Answer(Ending.UNSENT, withdrawn=True, trouble=self._reset())
         reply, meaning = self._exchange("data", Stage.DATA)
-        if meaning.verdict is Verdict.ACCEPTED and reader_of(self.connection).pending:
-            reply, meaning = self._reply(Stage.IDLE, self._timeouts.data)  # no answer to content that it does not have
-        if meaning.verdict is not Verdict.ACCEPTED:
-            return self._refused(current, reply, meaning)
-        self._send_content(current)
-        current.stage = Stage.FINAL
-        reply, meaning = self._reply(Stage.FINAL, self._timeouts.final)
+        if meaning.verdict is Verdict.ACCEPTED:
+            reply, meaning = self._deliver_content(current)
         if meaning.verdict is not Verdict.ACCEPTED:
             return self._refused(current, reply, meaning)
         result = Result(Verdict.ACCEPTED, reply)
         results = current.results | dict.fromkeys(current.accepted, result)
         return Answer(Ending.PROGRESS if current.rest else Ending.ANSWERED, results, rest=current.rest)
 
-    def _send_content(self, current: _Transaction) -> None:
-        """The content and the final dot, as smtplib writes them: lines that begin with a dot get another one."""
-        content = current.mail.content
-        stuffed = content.replace(b"\n.", b"\n..")
-        if stuffed.startswith(b"."):
-            stuffed = b"." + stuffed
-        if not stuffed.endswith(_CRLF):
-            stuffed += _CRLF
-        stuffed += b"." + _CRLF
+    def _deliver_content(self, current: _Transaction) -> tuple[Reply, Meaning]:
+        """Send the content and the final dot; the reply to it, or what the relay could not keep to itself before."""
+        if reader_of(self.connection).pending:
+            return self._reply(Stage.CONTENT, self._timeouts.data)  # it came with the 354: nothing was sent
+        current.stage = Stage.CONTENT
+        octets = _with_final_dot(current.mail.content)
         self._limit(self._timeouts.block)
-        for start in range(0, len(stuffed), _BLOCK):
+        for start in range(0, len(octets), _BLOCK):
+            last = start + _BLOCK >= len(octets)
+            if last and reader_of(self.connection).unasked():
+                # Taken for the reply to the final dot, a "250" that came before it would lose the message.
+                return self._reply(Stage.CONTENT, self._timeouts.data)
             # A send that fails may have taken all of its octets all the same: nothing tells how many.
-            current.sealed = start + _BLOCK >= len(stuffed)
-            self.connection.send(stuffed[start : start + _BLOCK])
+            current.sealed = last
+            try:
+                self.connection.send(octets[start : start + _BLOCK])
+            except smtplib.SMTPServerDisconnected as error:
+                return self._last_words(error)
+        current.stage = Stage.FINAL
+        return self._reply(Stage.FINAL, self._timeouts.final)
+
+    def _last_words(self, error: smtplib.SMTPServerDisconnected) -> tuple[Reply, Meaning]:
+        """What the relay said before it hung up in the midst of the content (552, too large), if it said anything."""
+        if not self.closed and may_pass(error) and reader_of(self.connection).unasked():
+            return self._reply(Stage.CONTENT, self._timeouts.data)
+        raise error
 
     # -- endings
 
@@ -229,10 +242,13 @@ class Session:
         if meaning.scope is Scope.RELAY:
             self.abort()
             trouble = trouble_with(reply, stage, reconnect=meaning.verdict is Verdict.DEFERRED)
-            if stage is not Stage.FINAL:
+            if not current.sealed:
                 return Answer(Ending.UNSENT, stage=stage, reply=reply, recipient=current.recipient, trouble=trouble)
             if meaning.surprise:
                 return Answer(Ending.UNKNOWN, current.results, stage=stage, reply=reply, trouble=trouble)
+        elif stage is Stage.CONTENT:
+            self.abort()  # what it would take for commands is the rest of the content
+            trouble = trouble_with(reply, stage, reconnect=True)
         else:
             trouble = self._reset() if stage is Stage.DATA else None
         # It is about the message, so it holds for those as well who would have come in the next transaction.
@@ -241,9 +257,7 @@ class Session:
 
     def _lost(self, current: _Transaction, error: smtplib.SMTPServerDisconnected) -> Answer:
         """The connection ended, or the relay was silent for too long."""
-        self.abort()
-        trouble = RelayTrouble(f"{current.stage}: {error}", stage=current.stage, text=str(error), reconnect=True)
-        trouble.__cause__ = error
+        trouble = self._trouble(current.stage, error)
         if current.sealed:
             return Answer(Ending.UNKNOWN, current.results, stage=current.stage, trouble=trouble)
         return Answer(Ending.UNSENT, stage=current.stage, trouble=trouble)
@@ -253,14 +267,18 @@ class Session:
         try:
             reply, meaning = self._exchange("rset", Stage.RSET)
         except smtplib.SMTPServerDisconnected as error:
-            self.abort()
-            trouble = RelayTrouble(f"{Stage.RSET}: {error}", stage=Stage.RSET, text=str(error), reconnect=True)
-            trouble.__cause__ = error
-            return trouble
+            return self._trouble(Stage.RSET, error)
         if meaning.verdict is Verdict.ACCEPTED:
             return None
         self.abort()
         return trouble_with(reply, Stage.RSET, reconnect=True)
+
+    def _trouble(self, stage: Stage, error: smtplib.SMTPServerDisconnected) -> RelayTrouble:
+        """Close the connection that ended with ``error``."""
+        self.abort()
+        trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=may_pass(error))
+        trouble.__cause__ = error
+        return trouble
 
     # -- one command, one reply
 
@@ -268,7 +286,8 @@ class Session:
         """Send ``command`` and read its reply. Raises smtplib.SMTPServerDisconnected."""
         if timeout is None:
             timeout = self._timeouts.reply(stage)
-        if reader_of(self.connection).pending:
+        reader = reader_of(self.connection)
+        if reader.pending or (stage is Stage.MAIL and reader.unasked()):
             # The relay has said more than it was asked. Taken for the reply to this command, that would put all the
             # following ones out of step.
             return self._reply(Stage.IDLE, timeout)
@@ -285,3 +304,13 @@ class Session:
         sock = self.connection.sock
         if timeout is not None and sock is not None:
             sock.settimeout(timeout)
+
+
+def _with_final_dot(content: bytes) -> bytes:
+    """The content as smtplib writes it: lines that begin with a dot get another one, and a dot ends it."""
+    stuffed = content.replace(b"\n.", b"\n..")
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    if not stuffed.endswith(_CRLF):
+        stuffed += _CRLF
+    return stuffed + b"." + _CRLF

@@ -11,7 +11,7 @@ from mailqueue.outcome import Verdict
 from mailqueue.smtp.classify import Stage, classify
 from mailqueue.smtp.reply import Reply, reply_text
 
-__all__ = ["trouble_of", "trouble_with"]
+__all__ = ["may_pass", "trouble_of", "trouble_with"]
 
 # The exceptions of smtplib that tell the stage better than the caller can.
 _STAGES: dict[type[Exception], Stage] = {
@@ -45,11 +45,11 @@ def trouble_of(error: Exception, stage: Stage = Stage.CONNECT) -> RelayTrouble:
     if isinstance(error, ssl.SSLError):
         stage = Stage.STARTTLS  # the handshake, whichever way it was begun
     return RelayTrouble(
-        f"{stage}: {type(error).__name__}: {error}", stage=stage, text=str(error), reconnect=_may_pass(error)
+        f"{stage}: {type(error).__name__}: {error}", stage=stage, text=str(error), reconnect=may_pass(error)
     )
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Whether a new connection within seconds may fare better than the one that ended with ``error``."""
     if isinstance(error, smtplib.SMTPServerDisconnected):
         return not isinstance(error.__cause__ or error.__context__, TimeoutError)

@@ -46,6 +46,12 @@ class Authority:
         self._ca.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED
 
+    def root(self, directory: Path) -> Path:
+        """Write the CA's own certificate, in PEM; its path. SSL_CERT_FILE makes OpenSSL trust it by default."""
+        path = directory / "root.pem"
+        path.write_bytes(self._ca.cert_pem.bytes())
+        return path
+
     def files(self, directory: Path, name: str) -> tuple[Path, Path]:
         """Write a certificate for ``name`` and its private key, in PEM; their paths."""
         issued = self._ca.issue_cert(name)

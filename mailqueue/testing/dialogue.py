@@ -16,13 +16,15 @@ from mailqueue.testing.script import Action, Drip, Drop, Endless, Hang, Say
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from mailqueue.testing.scripted import ScriptedServer
 
 __all__ = ["Conversation", "Dialogue", "Received"]
 
 _ADDRESS = re.compile(r"(?:FROM|TO):\s*<([^>]*)>\s*(.*)", re.IGNORECASE)
+_SIZE = re.compile(r"\bSIZE=(\d+)", re.IGNORECASE)  # RFC 1870 section 5
+_TOO_LARGE = "552 5.3.4 message too large"
 _CHALLENGE = b"<1896.697170952@scripted.invalid>"  # in the form of RFC 2195's example
 
 
@@ -47,6 +49,7 @@ class Conversation:
     user: str = ""  # who has logged in
     trouble: str = ""  # why TLS failed
     ended: bool = False
+    played: list[tuple[Action, int]] = field(default_factory=list)  # what the script had, after how many commands
 
     @property
     def verbs(self) -> list[str]:
@@ -81,8 +84,11 @@ class Dialogue:
                 self._command(self._line())
         self._close()
 
-    def _command(self, line: str) -> None:
+    def _hear(self, line: str) -> None:
         self._server.note(lambda: self._conversation.commands.append(line))
+
+    def _command(self, line: str) -> None:
+        self._hear(line)
         verb, _, argument = line.partition(" ")
         handler = self._HANDLERS.get(verb.upper())
         if handler is None:
@@ -93,7 +99,8 @@ class Dialogue:
     # -- commands
 
     def _ehlo(self, _name: str) -> None:
-        offers = list(self._server.offers)
+        limit = self._server.size_limit
+        offers = [f"SIZE {limit}" if limit and _is_size(each) else each for each in self._server.offers]
         if self._server.tls is not None and not self._conversation.tls:
             offers.append("STARTTLS")
         if self._server.users:
@@ -132,6 +139,8 @@ class Dialogue:
             usual = "421 4.7.0 enough for one connection"
         elif self._server.login_required and not self._conversation.user:
             usual = "530 5.7.0 authentication required"
+        elif self._too_large(_announced(match[2])) and any(map(_is_size, self._server.offers)):
+            usual = _TOO_LARGE
         else:
             usual = "250 2.1.0 ok"
         if self._answer("mail", usual) and match is not None:
@@ -149,32 +158,41 @@ class Dialogue:
         else:
             usual = "250 2.1.5 ok"
         recipient = match[1] if match is not None else ""
-        if self._answer("rcpt", usual, recipient=recipient):
+        if self._answer("rcpt", usual, about=[recipient]):
             self._recipients.append(recipient)
 
     def _data(self, _nothing: str) -> None:
         usual = "354 go ahead" if self._recipients else "503 5.5.1 RCPT first"
-        if not self._answer("data", usual, due="3"):
+        if not self._answer("data", usual, about=self._recipients, due="3"):
             return
-        dropping = self._server.step("content", "", self._conversation.number)
-        if isinstance(dropping, Drop):
-            self._file.read(dropping.after)
-            self._hang_up(reset=True)
         content = self._content()
         message = Received(
             self._sender or "", tuple(self._recipients), self._parameters, content, self._conversation.number
         )
         self._forget()
-        if self._answer("final", "250 2.0.0 ok: queued", before=lambda: self._server.keep(message)):
+        usual = _TOO_LARGE if self._too_large(len(content)) else "250 2.0.0 ok: queued"
+        if self._answer("final", usual, about=message.recipients, before=lambda: self._server.keep(message)):
             self._accepted += 1
 
     def _content(self) -> bytes:
+        action = self._step("content", self._recipients)
+        if isinstance(action, Drop):
+            self._file.read(action.after)
+            self._hang_up(reset=True)
+        if isinstance(action, Hang):
+            self._server.stopping.wait()
+            raise _HungUp
         lines: list[bytes] = []
         while (line := self._file.readline()) != b".\r\n":
             if not line:
                 raise _HungUp
+            if action is not None and not lines:
+                self._play(action)  # in the midst of it
             lines.append(line[1:] if line.startswith(b".") else line)
         return b"".join(lines)
+
+    def _too_large(self, octets: int) -> bool:
+        return self._server.size_limit is not None and octets > self._server.size_limit
 
     def _rset(self, _nothing: str) -> None:
         self._answer("rset", "250 2.0.0 ok")
@@ -223,21 +241,34 @@ class Dialogue:
     # -- what is said, and how it ends
 
     def _answer(
-        self, stage: str, *usual: str, recipient: str = "", due: str = "2", before: Callable[[], None] | None = None
+        self,
+        stage: str,
+        *usual: str,
+        about: Collection[str] = (),
+        due: str = "2",
+        before: Callable[[], None] | None = None,
     ) -> bool:
         """Say what the script has for ``stage``, or what is usual; whether that was the digit that is ``due``.
 
-        ``before`` is done before saying so (a client that reads the reply finds it done).
+        ``about`` are the recipients concerned. ``before`` is done before saying so (a client that reads the reply
+        finds it done).
         """
-        action = self._server.step(stage, recipient, self._conversation.number)
+        action = self._step(stage, about)
         if action is None:
             text = "".join(f"{line}\r\n" for line in usual)
             action = Say(text.encode(), close=text.startswith("421"))
         agreed = isinstance(action, Say | Drip | Endless) and action.octets.startswith(due.encode())
-        if before is not None and (agreed or (isinstance(action, Drop) and action.keep)):
+        if before is not None and (agreed or (isinstance(action, Drop | Hang) and action.keep)):
             before()
         self._play(action)
         return agreed
+
+    def _step(self, stage: str, about: Collection[str]) -> Action | None:
+        action = self._server.step(stage, about, self._conversation.number)
+        if action is not None:
+            played = action, len(self._conversation.commands)
+            self._server.note(lambda: self._conversation.played.append(played))
+        return action
 
     def _play(self, action: Action) -> None:
         match action:
@@ -246,18 +277,21 @@ class Dialogue:
                 if close:
                     raise _HungUp
             case Hang():
-                self._server.stopping.wait()
-                raise _HungUp
+                while True:  # until the client hangs up, or the server stops
+                    self._hear(self._line())
             case Drop():
                 self._hang_up()
             case Drip(octets, interval):
-                for octet in octets:
-                    self._send(bytes((octet,)))
-                    if self._server.stopping.wait(interval):
-                        raise _HungUp
+                self._drip(octets, interval)
             case Endless(octets):
                 while True:
                     self._send(octets)
+
+    def _drip(self, octets: bytes, interval: float) -> None:
+        for octet in octets:
+            self._send(bytes((octet,)))
+            if self._server.stopping.wait(interval):
+                raise _HungUp
 
     def _send(self, octets: bytes) -> None:
         self._sock.sendall(octets)
@@ -313,3 +347,13 @@ class Dialogue:
         "CRAM-MD5": _cram_md5,
         "XOAUTH2": _xoauth2,
     }
+
+
+def _is_size(offer: str) -> bool:
+    return offer.split(" ", 1)[0].upper() == "SIZE"
+
+
+def _announced(parameters: str) -> int:
+    """The size of the message to come, as the parameters of MAIL have it; 0 if they do not tell."""
+    match = _SIZE.search(parameters)
+    return int(match[1]) if match else 0

@@ -7,7 +7,10 @@ them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = [
     "STAGES",
@@ -26,8 +29,11 @@ __all__ = [
     "reply",
 ]
 
-#: Where a step can happen. "content" is while the message comes in, "final" after its last dot.
-STAGES = ("greeting", "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "content", "final", "rset", "quit")
+#: Where a step can happen. "connect" is before anything is said: there a Drop refuses connections and a Hang leaves
+#: them without an answer, always. "content" is while the message comes in, "final" after its last dot.
+STAGES = (
+    "connect", "greeting", "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "content", "final", "rset", "quit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,9 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Say nothing more, and do not close."""
+    """Say nothing more, and do not close. ``keep``: the message is accepted all the same."""
+
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +85,21 @@ class Step:
     action: Action
     nth: int | None = None  # only the n-th time that the other conditions hold, from 1
     times: int | None = None  # only the first so many times that they hold
-    to: str | None = None  # only for this recipient, at "rcpt"
+    to: str | None = None  # only for this recipient at "rcpt", and for messages to it from "data" to "final"
     connection: int | None = None  # only on this connection, from 1
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
             raise ValueError(f"no stage {self.stage!r}; there are {', '.join(STAGES)}")
+        if self.stage == "connect" and not isinstance(self.action, Drop | Hang):
+            raise ValueError("nothing can be said at connect: drop or hang")
 
-    def concerns(self, stage: str, recipient: str, connection: int) -> bool:
-        """Whether the conditions hold, but for those that count."""
+    def concerns(self, stage: str, recipients: Collection[str], connection: int) -> bool:
+        """Whether the conditions hold, but for those that count. ``recipients`` are those that the stage is about."""
         return (
             stage == self.stage
             and self.connection in (None, connection)
-            and (self.to is None or self.to.lower() == recipient.lower())
+            and (self.to is None or self.to.lower() in (recipient.lower() for recipient in recipients))
         )
 
     def is_due(self, count: int) -> bool:
@@ -113,9 +123,9 @@ def raw(stage: str, octets: bytes, **when: Any) -> Step:
     return Step(stage, Say(octets), **when)
 
 
-def hang(stage: str, **when: Any) -> Step:
-    """Fall silent."""
-    return Step(stage, Hang(), **when)
+def hang(stage: str, *, keep: bool = False, **when: Any) -> Step:
+    """Fall silent. At "final" ``keep`` says that the message was accepted; at "content" nothing more is read."""
+    return Step(stage, Hang(keep), **when)
 
 
 def drop(stage: str, *, keep: bool = False, after: int = 0, **when: Any) -> Step:

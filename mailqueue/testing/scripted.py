@@ -7,16 +7,18 @@ The steps of a script are in ``script``, what is said on a connection in ``dialo
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from mailqueue.testing.dialogue import Conversation, Dialogue, Received
+from mailqueue.testing.script import Drop
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from types import TracebackType
 
     from mailqueue.testing.script import Action, Step
@@ -27,10 +29,11 @@ _PATIENCE = 5.0  # s for the threads to end
 
 
 class ScriptedServer:
-    """A server on a free port of 127.0.0.1, as a context manager.
+    """A server on 127.0.0.1, as a context manager.
 
     Args:
         *steps: What it does otherwise than usual; of those that are due at one place the first is played.
+        port: Where it listens; 0 for a free port.
         offers: The keywords of its EHLO reply, besides those that follow from ``tls`` and ``users``.
         tls: The context of its certificate: STARTTLS is offered.
         implicit_tls: With ``tls``, speak TLS from the first byte instead.
@@ -39,11 +42,14 @@ class ScriptedServer:
         login_required: MAIL without login is refused (530).
         recipients_per_message: A further RCPT is refused (452 4.5.3).
         messages_per_connection: A further MAIL is refused (421), and the connection closed.
+        size_limit: A larger message is refused (552): at MAIL if ``offers`` has SIZE and the client tells, else at
+            the final dot. In octets.
     """
 
     def __init__(
         self,
         *steps: Step,
+        port: int = 0,
         offers: Iterable[str] = ("SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"),
         tls: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
@@ -52,6 +58,7 @@ class ScriptedServer:
         login_required: bool = False,
         recipients_per_message: int | None = None,
         messages_per_connection: int | None = None,
+        size_limit: int | None = None,
     ) -> None:
         self.offers = tuple(offers)
         self.tls = tls
@@ -61,8 +68,9 @@ class ScriptedServer:
         self.login_required = login_required
         self.recipients_per_message = recipients_per_message
         self.messages_per_connection = messages_per_connection
+        self.size_limit = size_limit
         self.host = "127.0.0.1"
-        self.port = 0
+        self.port = port
         self.stopping = threading.Event()
         self._steps = steps
         self._played: Counter[int] = Counter()  # by position: how often the step's conditions held
@@ -73,6 +81,18 @@ class ScriptedServer:
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._listener: socket.socket | None = None
+        self._unanswered: list[socket.socket] = []  # connections that keep the listener from answering others
+
+    def play(self, *steps: Step) -> None:
+        """From now on behave as ``steps`` say, and no longer as before; without any, as a server should.
+
+        Raises ValueError for a step at "connect": what refuses connections is ``stop()``.
+        """
+        if any(step.stage == "connect" for step in steps):
+            raise ValueError('a step at "connect" must be there before the server starts: use stop() and start()')
+        with self._changed:
+            self._steps = steps
+            self._played.clear()
 
     # -- what happened
 
@@ -125,10 +145,27 @@ class ScriptedServer:
     # -- its life
 
     def start(self) -> None:
-        """Listen; ``port`` then tells where."""
-        self._listener = socket.create_server((self.host, self.port))
-        self.port = self._listener.getsockname()[1]
-        self._spawn(self._accept, self._listener)
+        """Listen; ``port`` then tells where. After ``stop()``, listen there again."""
+        self.stopping.clear()
+        listener = self._listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((self.host, self.port))
+        self.port = listener.getsockname()[1]
+        barrier = next((step.action for step in self._steps if step.stage == "connect"), None)
+        if barrier is None:
+            listener.listen()
+            self._spawn(self._accept, listener)
+        elif not isinstance(barrier, Drop):  # a port that is bound and not listened at refuses
+            listener.listen(0)
+            self._answer_nobody()
+
+    def _answer_nobody(self) -> None:
+        """Fill the queue of connections that nobody accepts: the system does not answer further ones."""
+        for _ in range(2):
+            sock = socket.socket()
+            sock.setblocking(False)
+            self._unanswered.append(sock)
+            assert sock.connect_ex((self.host, self.port)) in {0, errno.EINPROGRESS}
 
     def stop(self) -> None:
         """Close every connection, whatever hangs on it, and end the threads."""
@@ -136,8 +173,11 @@ class ScriptedServer:
         if listener is None:
             return
         self.stopping.set()
-        with contextlib.suppress(OSError):  # closing a socket does not wake its accept(): a last client does
-            socket.create_connection((self.host, self.port), timeout=_PATIENCE).close()
+        for sock in self._unanswered:
+            sock.close()
+        if self._threads:
+            with contextlib.suppress(OSError):  # closing a socket does not wake its accept(): a last client does
+                socket.create_connection((self.host, self.port), timeout=_PATIENCE).close()
         with self._changed:
             sockets = list(self._sockets.values())
         for sock in sockets:
@@ -145,6 +185,8 @@ class ScriptedServer:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # beneath TLS, which another thread is using
         for thread in self._threads:
             thread.join(_PATIENCE)
+        self._threads.clear()
+        self._unanswered.clear()
         listener.close()
 
     def __enter__(self) -> Self:
@@ -176,14 +218,14 @@ class ScriptedServer:
 
     # -- for the conversations
 
-    def step(self, stage: str, recipient: str, connection: int) -> Action | None:
+    def step(self, stage: str, recipients: Collection[str], connection: int) -> Action | None:
         """What the script wants at ``stage`` now, if it does not want what is usual."""
         with self._changed:
             self._reached[stage] += 1
             self._changed.notify_all()
             chosen = None
             for position, step in enumerate(self._steps):
-                if step.concerns(stage, recipient, connection):
+                if step.concerns(stage, recipients, connection):
                     self._played[position] += 1
                     if chosen is None and step.is_due(self._played[position]):
                         chosen = step.action

@@ -253,6 +253,39 @@ def test_a_body_that_is_not_text_is_told_in_words(environment, valkey_url):
     assert b"Traceback" not in result.stderr
 
 
+def test_a_message_that_the_store_could_not_take_waits_here_and_is_sent_on(environment, tmp_path, valkey_url):
+    spool = {"MAILQUEUE_SPOOL": str(tmp_path / "spool.db")}
+    away = f"redis://127.0.0.1:{refused_port()}/0"
+    options = ("--to", "a@example.com", "--subject", "s")
+    sent = run("send", *options, environment=environment, text="b", MAILQUEUE_BROKER_URL=away, **spool)
+    assert sent.returncode == 0, sent.stderr
+    message_id = sent.stdout.strip()
+    assert json.loads(run("spool", "status", "--json", environment=environment, **spool).stdout)["waiting"] == 1
+    asked = run("status", message_id, environment=environment, MAILQUEUE_BROKER_URL=valkey_url, **spool)
+    assert asked.returncode == 1
+    assert "waits in this host's spool" in asked.stderr
+    flushed = run("spool", "flush", environment=environment, MAILQUEUE_BROKER_URL=valkey_url, **spool)
+    assert (flushed.returncode, flushed.stdout) == (0, "1 accepted, 0 waiting, 0 held\n"), flushed.stderr
+    found = json.loads(
+        run("status", message_id, "--json", environment=environment, MAILQUEUE_BROKER_URL=valkey_url).stdout
+    )
+    assert found["state"] == "queued"
+
+
+def test_messages_are_held_listed_released_and_cancelled(environment, valkey_url):
+    def mailqueue(*arguments):
+        done = run(*arguments, environment=environment, text="b", MAILQUEUE_BROKER_URL=valkey_url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    [message_id] = mailqueue("send", "--to", "a@example.com", "--subject", "s", "--lane", "bulk")
+    assert mailqueue("hold", message_id) == [message_id, "held"]
+    assert mailqueue("list", "--state", "held", "--ids") == [message_id]
+    assert mailqueue("release", "--lane", "bulk", "--yes") == ["1", "deferred"]
+    assert mailqueue("cancel", message_id) == [message_id, "cancelled"]
+    assert json.loads(mailqueue("status", message_id, "--json")[1].strip(",")) == message_id
+
+
 def test_an_id_that_nobody_knows(environment, valkey_url):
     result = run("status", "nobody", environment=environment, MAILQUEUE_BROKER_URL=valkey_url)
     assert result.returncode == 1
@@ -261,8 +294,9 @@ def test_an_id_that_nobody_knows(environment, valkey_url):
 
 def test_every_command_has_help_with_examples(environment):
     shown = run("--help", environment=environment).stdout
-    commands = re.findall(r"^  (\w+) ", shown.partition("Commands:")[2], re.MULTILINE)
-    assert set(commands) == {"check", "demo", "dev", "inbox", "send", "status", "worker"}
+    commands = re.findall(r"^  ([\w-]+) ", shown.partition("Commands:")[2], re.MULTILINE)
+    told = "cancel check demo dev hold inbox list release requeue resolve retry-schedule send spool status worker"
+    assert set(commands) == set(told.split())
     for command in commands:
         text = run(command, "--help", environment=environment).stdout
         assert command == "demo" or f"mailqueue {command}" in text.partition("Examples:")[2]

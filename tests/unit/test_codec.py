@@ -92,6 +92,17 @@ RENDERED = Envelope(
     rcpt=("t@example.com",),
     headers={"Message-ID": "<2@example.com>"},
 )
+#: A field that came later.
+EXPIRING = Envelope(
+    id="018f00000000000000000000000000ac",
+    created=1767225600.0,
+    expires_at=1767225900.5,
+    subject="Your code",
+    body="123456",
+    from_email="f@example.com",
+    to=("t@example.com",),
+    headers={"Message-ID": "<3@example.com>"},
+)
 SMALL = Envelope(id="1", created=1.0, body="b", to=("t@example.com",))
 
 
@@ -102,16 +113,22 @@ def test_version_1_is_read_for_ever():
     documents = json.loads((FIXTURES / "envelope_v1.json").read_text())
     assert [decode(json.dumps(document).encode()) for document in documents] == [FULL, RENDERED]
     assert decode(b64decode((FIXTURES / "envelope_v1.b64").read_bytes())) == FULL
+    assert [decode(json.dumps(each).encode()) for each in later()] == [EXPIRING]
 
 
-def test_the_fixture_has_every_field_of_version_1():
-    documents = json.loads((FIXTURES / "envelope_v1.json").read_text())
+def later():
+    """Documents with fields that version 1 did not have from the first."""
+    return json.loads((FIXTURES / "envelope_v1_later.json").read_text())
+
+
+def test_the_fixtures_have_every_field_of_version_1():
+    documents = json.loads((FIXTURES / "envelope_v1.json").read_text()) + later()
     fields = {field for document in documents for field in document}
-    # A new field: give it a default, leave this fixture as it is, and add a fixture that has it.
+    # A new field: give it a default, leave these documents as they are, and add one that has it.
     assert fields | {"content_subtype"} == {"v", *Envelope.__struct_fields__}
 
 
-@pytest.mark.parametrize("envelope", [FULL, RENDERED, SMALL])
+@pytest.mark.parametrize("envelope", [FULL, RENDERED, EXPIRING, SMALL])
 def test_what_is_encoded_is_decoded(envelope):
     assert decode(encode(envelope)) == envelope
 

@@ -32,25 +32,32 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "the unit of queueing and its wire form",
         """mailqueue.blobs mailqueue.charset mailqueue.extras mailqueue.mimetree mailqueue.parts mailqueue.precheck
         mailqueue.rendered
-        mailqueue.envelope mailqueue.codec""",
+        mailqueue.envelope mailqueue.codec mailqueue.digest""",
     ),
     ("the ledger", "mailqueue.ledger"),
     ("the way to the broker", "mailqueue.publisher"),
+    ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),
+    ("when to try again", "mailqueue.retry"),
     (
         "the way in",
-        """mailqueue.ids mailqueue.report mailqueue.route mailqueue.transaction mailqueue.shipment
-        mailqueue.producer""",
+        """mailqueue.ids mailqueue.report mailqueue.route mailqueue.schedule mailqueue.transaction mailqueue.shipment
+        mailqueue.intake mailqueue.producer""",
     ),
+    ("what can still be done", "mailqueue.control"),
     ("the helpers' way there", "mailqueue.mail.backends.queue"),
     ("the public door", "mailqueue"),
     ("starting workers", "mailqueue.launch"),
     ("for users' tests", "mailqueue.testing"),
     ("the operator's hands", "mailqueue.cli mailqueue.__main__"),
-    ("a worker's means", "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.tap"),
+    (
+        "a worker's means",
+        "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.evidence workers.tap",
+    ),
     ("a worker's connections", "workers.connections workers.backends workers.keeper"),
     ("one process of a worker", "workers.process"),
     ("one batch", "workers.deliver workers.drain"),
     ("the rounds", "workers.tick"),
+    ("a worker for users' tests", "workers.inline"),
     ("Celery's side", "workers.lifecycle workers.tasks"),
     ("the composition root", "workers.app workers"),
 )
@@ -205,7 +212,15 @@ def test_a_circle_would_be_found():
 HEAVY = ("celery", "kombu", "billiard", "amqp", "redis", "click", "rich", "django", "tenacity", "fakeredis")
 
 
-@pytest.mark.parametrize("statement", ["import mailqueue", "import mailqueue.mail", "from mailqueue import send_mail"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import mailqueue",
+        "import mailqueue.mail",
+        "from mailqueue import send_mail",
+        "import mailqueue.testing.plugin",  # by every run of pytest where mailqueue is installed
+    ],
+)
 def test_importing_it_is_light(statement):
     """A web process that never sends mail pays for none of these."""
     code = f"{statement}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"

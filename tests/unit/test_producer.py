@@ -6,16 +6,18 @@ import itertools
 import pickle
 import random
 import traceback
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.mail import EmailMessage as DjangoMessage
 
-from mailqueue import conf
+from mailqueue import conf, intake
 from mailqueue import producer as module
 from mailqueue.codec import decode
 from mailqueue.envelope import unpack
 from mailqueue.errors import (
     BrokerUnavailable,
+    IdempotencyConflict,
     InvalidMessage,
     LedgerUnavailable,
     MailerDoesNotExist,
@@ -23,11 +25,12 @@ from mailqueue.errors import (
     MessageTooLarge,
     TooManyRecipients,
 )
-from mailqueue.ledger.base import Acceptance
+from mailqueue.ledger.base import Acceptance, Settlement
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.ledger.states import State
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
-from mailqueue.producer import Producer, Receipt, counts, enqueue, enqueue_many, get_producer, status
+from mailqueue.producer import Cancellation, Producer, Receipt, counts, enqueue, enqueue_many, get_producer, status
+from mailqueue.spool import Spool
 
 BIG = bytes(range(256)) * 200
 
@@ -64,9 +67,10 @@ class Ledger(MemoryLedger):
         if name in self.trouble:
             raise self.trouble[name]
 
-    def accept(self, lane, submissions, *, restored=False):
-        self._note("accept")
-        return super().accept(lane, submissions, restored=restored)
+    def accept(self, lane, submissions, **options):
+        if "replayed" not in options:
+            self._note("accept")
+        return super().accept(lane, submissions, **options)
 
     def unpublished(self, ids, *, due_in=2.0):
         self._note("unpublished")
@@ -293,7 +297,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    for one in (module, intake):
+        monkeypatch.setattr(one, "time", clock)
     return clock
 
 
@@ -513,6 +518,233 @@ def test_a_commit_never_fails_for_the_ledger_and_waits_for_it_once(transaction, 
     assert all(receipt.id in caplog.text for receipt in receipts)
 
 
+# -- schedules
+
+
+def test_a_message_waits_for_its_time(ledger, broker):
+    later = datetime.now(UTC) + timedelta(hours=1)
+    receipt = enqueue(message(), send_at=later)
+    assert receipt.state is receipt.status().state is State.SCHEDULED
+    assert receipt.status().due_at == pytest.approx(later.timestamp(), abs=0.01)
+    assert broker.parcels == []
+
+
+def test_a_time_that_has_passed_is_now(broker):
+    receipt = enqueue(message(), send_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert receipt.state is State.QUEUED
+    assert broker.ids == [receipt.id]
+
+
+def test_a_deadline_reaches_the_ledger_and_the_envelope(ledger, monkeypatch):
+    arrived = []
+    accept = ledger.accept
+    monkeypatch.setattr(
+        ledger, "accept", lambda lane, submissions: arrived.extend(submissions) or accept(lane, submissions)
+    )
+    deadline = datetime.now(UTC) + timedelta(minutes=5)
+    enqueue(message(), expires_at=deadline)
+    enqueue_many([message()], expires_at=timedelta(minutes=5), send_at=deadline)
+    one, two = arrived
+    assert one.expires_at == decode(one.envelope).expires_at == deadline.timestamp()
+    assert two.expires_at == decode(two.envelope).expires_at == pytest.approx(deadline.timestamp() + 300)
+    assert two.send_at == deadline.timestamp()
+
+
+@pytest.mark.parametrize("call", [enqueue, lambda mail, **options: enqueue_many([mail], **options)])
+def test_a_naive_time_is_refused_before_anything_is_stored(call, ledger):
+    for options in ({"send_at": datetime(2030, 1, 1)}, {"expires_at": datetime(2030, 1, 1)}):  # noqa: DTZ001 - naive
+        with pytest.raises(ValueError, match="no time zone"):
+            call(message(), **options)
+    assert ledger.calls == []
+
+
+# -- idempotency keys
+
+
+def test_the_same_key_returns_the_first_receipt(ledger, broker):
+    first = enqueue(message(1), idempotency_key="order-7")
+    mail = message(1)
+    again = enqueue(mail, idempotency_key="order-7")
+    assert again == first
+    assert mail.receipt is again
+    assert broker.ids == [first.id]
+    assert counts() == {"default": {"queued": 1}}
+
+
+def test_the_same_key_with_another_content_is_an_error(broker):
+    first = enqueue(message(1), idempotency_key="order-7")
+    with pytest.raises(IdempotencyConflict, match="use a new key") as caught:
+        enqueue(message(2), idempotency_key="order-7")
+    assert (caught.value.key, caught.value.message_id) == ("order-7", first.id)
+    assert isinstance(caught.value, InvalidMessage)
+    assert broker.ids == [first.id]
+
+
+def test_a_key_that_cannot_be_one_is_told_before_anything_is_stored(ledger):
+    for key, error in (("", InvalidMessage), ("x" * 300, InvalidMessage), (7, TypeError)):
+        with pytest.raises(error, match="idempotency_key"):
+            enqueue(message(), idempotency_key=key)
+    with pytest.raises(InvalidMessage, match="idempotency_key"):
+        enqueue_many([message()], idempotency_key="")
+    assert ledger.calls == []
+
+
+def test_a_call_of_many_can_be_repeated_under_one_key(broker):
+    def run(count):
+        return enqueue_many((message(number) for number in range(count)), idempotency_key="news-42")
+
+    first = run(130)
+    assert run(130) == first
+    more = run(150)
+    assert more[:130] == first
+    assert broker.ids == [receipt.id for receipt in more]
+
+
+def test_each_of_many_may_have_a_key_of_its_own_or_none(broker):
+    def run():
+        mails = [message(number) for number in range(4)]
+        return enqueue_many(mails, idempotency_key=lambda mail: mail.subject if mail.subject != "Number 3" else None)
+
+    first, again = run(), run()
+    assert again[:3] == first[:3]
+    assert again[3] != first[3]
+    assert len(broker.ids) == 5
+
+
+def test_two_of_one_call_under_one_key_are_one(broker):
+    one, two, three = enqueue_many([message(1), message(1), message(2)], idempotency_key=lambda mail: mail.subject)
+    assert one == two
+    assert broker.ids == [one.id, three.id]
+
+
+def test_before_a_conflict_all_are_accepted_and_after_it_none(ledger, broker):
+    enqueue(message(1), idempotency_key="two")
+    mails = [message(number) for number in range(10, 15)]
+    keys = dict(zip((mail.subject for mail in mails), ["zero", "one", "two", "three", None], strict=True))
+    with pytest.raises(IdempotencyConflict) as caught:
+        enqueue_many(mails, idempotency_key=lambda mail: keys[mail.subject])
+    assert [receipt.id for receipt in caught.value.receipts] == broker.ids[1:] == [m.receipt.id for m in mails[:2]]
+    assert "2 messages before it are accepted" in "".join(traceback.format_exception(caught.value))
+    assert mails[2].receipt is None
+
+
+def test_a_conflict_within_one_call_is_found_too(broker):
+    keys = iter(["one", "same", "same"])
+    with pytest.raises(IdempotencyConflict) as caught:
+        enqueue_many([message(1), message(2), message(3)], idempotency_key=lambda _mail: next(keys))
+    assert [receipt.id for receipt in caught.value.receipts] == broker.ids
+    assert len(broker.ids) == 2
+
+
+def test_a_conflict_before_a_failing_iterator_is_noted_on_it(broker):
+    enqueue(message(99), idempotency_key="k/1")
+    error = RuntimeError("the database went away")
+    with pytest.raises(RuntimeError) as caught:
+        enqueue_many(failing(3, error), idempotency_key="k")
+    assert [receipt.id for receipt in caught.value.receipts] == broker.ids[1:]
+    assert len(broker.ids) == 2
+    assert any("2 messages before it were not accepted" in note for note in error.__notes__)
+
+
+def test_on_commit_a_conflict_costs_the_others_nothing(transaction, broker, caplog):
+    transaction.open = False
+    enqueue(message(99), idempotency_key="k/1")
+    transaction.open = True
+    receipts = enqueue_many((message(number) for number in range(4)), idempotency_key="k")
+    transaction.commit()
+    assert broker.ids[1:] == [receipts[place].id for place in (0, 2, 3)]
+    assert "action=conflict_on_commit key=k/1" in caplog.text
+
+
+# -- the spool
+
+
+@pytest.fixture
+def spool(producer, ledger, broker, monkeypatch, tmp_path):
+    """The producer has a spool, and its ledger is away."""
+    spool = Spool(tmp_path / "spool.db")
+    monkeypatch.setattr(module, "get_producer", lambda: spooling)
+    spooling = Producer(ledger, broker, spool=spool)
+    ledger.trouble["accept"] = down()
+    yield spool
+    spool.close()
+
+
+def test_what_the_ledger_cannot_take_is_accepted_by_the_spool(spool, ledger):
+    mail = message()
+    receipt = enqueue(mail)
+    assert (receipt.spooled, receipt.state) == (True, None)
+    assert mail.receipt is receipt
+    assert [each.id for each in spool.messages()] == [receipt.id]
+    assert len(enqueue_many(message(number) for number in range(250))) == 250
+    assert spool.status().waiting == 251
+
+
+def test_large_parts_are_spooled_as_well(spool, ledger, broker):
+    receipt = enqueue(message(attachments=[("a.bin", BIG, "application/octet-stream")]))
+    ledger.trouble.clear()
+    assert spool.replay(ledger, broker) == 1
+    envelope = decode(ledger.get(receipt.id).envelope)
+    assert unpack(envelope, ledger.get_blobs(envelope.blobs())).attachments[0].content == BIG
+
+
+def test_a_spooled_message_is_known_to_be_there(spool, ledger, broker):
+    receipt = enqueue(message())
+    with pytest.raises(MessageNotFound, match="waits in this host's spool") as caught:
+        receipt.status()
+    assert caught.value.spooled
+    with pytest.raises(MessageNotFound, match="never accepted") as caught:
+        status("absent")
+    assert not caught.value.spooled
+    ledger.trouble.clear()
+    spool.replay(ledger, broker)
+    assert receipt.status().state is State.QUEUED
+
+
+def test_in_a_transaction_it_is_spooled_on_commit(spool, transaction):
+    receipt = enqueue(message())
+    assert spool.status().waiting == 0
+    transaction.commit()
+    assert receipt.spooled
+    assert spool.status().waiting == 1
+
+
+# -- cancelling
+
+
+def test_a_message_that_waits_can_be_cancelled(ledger):
+    receipt = enqueue(message(), send_at=datetime.now(UTC) + timedelta(hours=1))
+    answer = receipt.cancel()
+    assert answer is Cancellation.CANCELLED
+    assert answer
+    assert receipt.status().state is State.CANCELLED
+
+
+def test_what_is_final_cannot_be_cancelled(ledger):
+    receipt = enqueue(message())
+    ledger.claim("default", [receipt.id], token="t", owner="w:1")
+    ledger.record([Settlement(receipt.id, State.SENT)], "t")
+    answer = receipt.cancel()
+    assert answer == "late"
+    assert not answer
+
+
+def test_what_is_going_out_may_be_sent_once_more(ledger):
+    receipt = enqueue(message())
+    ledger.claim("default", [receipt.id], token="t", owner="w:1")
+    ledger.begin([receipt.id], "t")
+    answer = receipt.cancel()
+    assert answer == "cancelling"
+    assert not answer
+
+
+def test_a_spooled_message_can_be_cancelled(spool):
+    receipt = enqueue(message())
+    assert receipt.cancel()
+    assert spool.status().waiting == 0
+    assert receipt.cancel() is Cancellation.MISSING
+
+
 # -- the producer of the process
 
 
@@ -522,6 +754,27 @@ def test_there_is_one_producer_until_the_settings_change():
     assert get_producer() is first
     conf.configure(MAILQUEUE_KEY_PREFIX="other")
     assert get_producer() is not first
+
+
+def test_a_producer_that_was_closed_is_followed_by_another():
+    conf.configure(MAILQUEUE_BROKER_URL="memory://", MAILQUEUE_LEDGER_URL="memory://producer-closed")
+    first = get_producer()
+    module.close()
+    module.close()  # there is none now
+    assert get_producer() is not first
+
+
+def test_a_producer_has_the_spool_and_the_durability_of_the_settings(monkeypatch, tmp_path):
+    monkeypatch.undo()  # the fixture's producer
+    conf.configure(MAILQUEUE_BROKER_URL="memory://", MAILQUEUE_LEDGER_URL="memory://producer-with-spool")
+    assert get_producer().spool is None
+    conf.configure(MAILQUEUE_SPOOL=tmp_path / "spool.db", MAILQUEUE_RETENTION=100)
+    assert get_producer().spool.path == str(tmp_path / "spool.db")
+    assert not get_producer()._intake._durable
+    conf.configure(MAILQUEUE_DURABILITY="always")
+    assert get_producer()._intake._durable
+    assert get_producer().spool._durable
+    assert enqueue(message()).state is State.QUEUED
 
 
 def test_receipts_are_plain_values():

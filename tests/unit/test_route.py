@@ -102,6 +102,13 @@ def test_what_is_unknown_is_held_in_the_bulk_lane_unless_set():
     assert route_to(None).on_unknown == "hold"
 
 
+def test_a_lane_may_have_its_own_way_with_what_is_unknown():
+    conf.configure(MAILQUEUE_ON_UNKNOWN="hold", MAILQUEUE_LANES={"urgent": {"on_unknown": "resend"}})
+    assert route_to(None, lane="urgent").on_unknown == "resend"
+    assert route_to(None, lane="urgent", on_unknown="hold").on_unknown == "hold"
+    assert route_to(None).on_unknown == "hold"
+
+
 def test_on_unknown_is_one_of_two():
     with pytest.raises(InvalidMessage, match='"resend" or "hold", not \'drop\''):
         route_to(None, on_unknown="drop")

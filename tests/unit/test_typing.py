@@ -1,4 +1,4 @@
-"""The types hold for a user's program, and find its mistakes."""
+"""The types hold for a user's program and tests, and find their mistakes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_packages_say_that_they_are_typed(package):
 
 
 @pytest.mark.timeout(300)  # s; the first run of mypy on a machine reads the whole standard library
-def test_a_users_program_passes_the_type_checker():
+def test_a_users_program_and_tests_pass_the_type_checker():
     if importlib.util.find_spec("mypy") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("mypy is not installed: make check installs it")
     done = subprocess.run(
@@ -31,7 +31,7 @@ def test_a_users_program_passes_the_type_checker():
             "--warn-unreachable",
             "--follow-imports=silent",  # the packages themselves are checked by `make types`
             f"--cache-dir={ROOT / '.mypy_cache' / 'user_program'}",
-            str(ROOT / "tests" / "typing" / "user_program.py"),
+            *map(str, sorted((ROOT / "tests" / "typing").glob("*.py"))),
         ],
         cwd=ROOT,
         capture_output=True,

@@ -1,7 +1,7 @@
 -- needs: common moves marks
 -- Claim queued messages for an owner under a fence, having raised the lane's mark.
 -- ARGV: lane, number, token, owner, alone, then ids.
--- Reply, per id: "" (no record), "-" and the reason of a refusal, or "+", attempts so far, when accepted, suspect,
+-- Reply, per id: "" (no record), "-" and the reason of a refusal, or "+", attempts so far, since when it ages, suspect,
 -- each with a space after it, and the results.
 
 local lane, number, token, owner = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), ARGV[FIRST + 2], ARGV[FIRST + 3]
@@ -13,7 +13,7 @@ advance_marks(lane, number)
 local function grant(m)
   local results = m.results or ""
   if results == "+" then results = call("GET", long_results(m.id)) or "" end
-  return table.concat({"+" .. m.attempts, m.accepted, m.crashes > 0 and "1" or "0", results}, " ")
+  return table.concat({"+" .. m.attempts, m.since, m.crashes > 0 and "1" or "0", results}, " ")
 end
 
 local function claim(id)
@@ -24,12 +24,17 @@ local function claim(id)
     return grant(m) -- the same call again: the same answer
   end
   if m.state ~= "queued" then return "-" .. m.state end
+  if is_late(m) then
+    expire(m)
+    return "-expired"
+  end
   if m.crashes > 0 and not alone then
     event("alone")
     defer(m, now, REASON_ALONE)
     return "-alone"
   end
   local fields = {f = token, o = owner, p = "claimed"}
+  if m.turn > 0 then fields.b = 0 end -- another worker counts from its own
   if alone ~= m.alone then fields.y = alone and "1" or "" end
   move(m, "sending", now + LEASE, fields)
   enter("owned", owner .. "\n" .. id, 0)

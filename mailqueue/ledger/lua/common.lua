@@ -1,6 +1,7 @@
 -- What every operation stands on: the clock, the names of keys, writes that share a command, and the tallies.
--- KEYS[1] is what the names of all keys begin with: the hash tag and a colon. ARGV begins with: what is to be added to the server's clock (0 but in tests), the lease, the
--- retention. All times are ms. Numbers in capitals are generated from rules.py.
+-- KEYS[1] is what the names of all keys begin with: the hash tag and a colon. ARGV begins with: what is to be added to
+-- the server's clock (0 but in tests), the lease, the retention. All times are ms. Numbers in capitals are generated
+-- from rules.py.
 
 local call = redis.call
 local PREFIX = KEYS[1]
@@ -15,6 +16,8 @@ local function envelope(id) return PREFIX .. "e:" .. id end
 local function long_results(id) return PREFIX .. "x:" .. id end
 local function blob(hash) return PREFIX .. "b:" .. hash end
 local function users(hash) return PREFIX .. "u:" .. hash end
+local function key_holder(key) return PREFIX .. "k:" .. key end
+local function alias(id) return PREFIX .. "alias:" .. id end
 local function lane_key(lane) return PREFIX .. "lane:" .. lane end
 
 -- A store that is full refuses a script's first write if it could grow, and lets those after it pass. What drains the

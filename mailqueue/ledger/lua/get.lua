@@ -1,9 +1,8 @@
--- needs: common moves
--- All that is known of a message. Reply: {its hash as name, value..., due time, envelope, long results}, or {}.
+-- needs: common moves hands
+-- All that is known of a message. Reply: {its hash as name, value..., due time, envelope, long results, id}, or {}.
 -- ARGV: id.
 
-local id = ARGV[FIRST]
-local record = call("HGETALL", message(id))
-if #record == 0 then return {} end
-local due = PREFIX .. index_of("deferred", call("HGET", message(id), "l"))
-return {record, call("ZSCORE", due, id), call("GET", envelope(id)), call("GET", long_results(id))}
+local m = find(ARGV[FIRST])
+if not m then return {} end
+local due = (m.state == "scheduled" or m.state == "deferred") and call("ZSCORE", PREFIX .. index_of(m.state, m.lane), m.id)
+return {call("HGETALL", message(m.id)), due, call("GET", envelope(m.id)), call("GET", long_results(m.id)), m.id}

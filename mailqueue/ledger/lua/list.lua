@@ -1,29 +1,71 @@
 -- needs: common moves
--- Ids of messages in an indexed state, oldest first.
--- ARGV: state, limit.
+-- Ids of messages in an indexed state, oldest first, of one lane and relay if these are given.
+-- ARGV: state, lane or "", whether to ask for the relay, relay, id after which to begin or "", how many to look at.
+-- Reply: {ids, the last one looked at, how many were looked at}.
 
-local state, limit = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
+local state, only_lane, by_relay, relay = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == "1", ARGV[FIRST + 3]
+local after, limit = ARGV[FIRST + 4], tonumber(ARGV[FIRST + 5])
 
-if INDEX[state] then return call("ZRANGE", PREFIX .. INDEX[state], 0, limit - 1) end
+-- Numbers of different lanes do not compare: queued messages are as old as the time since when they are queued.
+local function age_of(id, score)
+  if state ~= "queued" then return tonumber(score) end
+  local v = call("HMGET", message(id), "u", "t")
+  return tonumber(v[1] or v[2] or 0)
+end
 
--- Merge the lanes: by due time, or by the time since when each is queued, as numbers of different lanes do not compare.
-local since, ids = {}, {}
-for _, lane in ipairs(lanes_in_use()) do
-  local entries = call("ZRANGE", PREFIX .. index_of(state, lane), 0, limit - 1, "WITHSCORES")
-  for place = 1, #entries, 2 do
-    local id = entries[place]
-    ids[#ids + 1] = id
-    since[id] = tonumber(entries[place + 1])
-    if state == "queued" then
-      local v = call("HMGET", message(id), "u", "t")
-      since[id] = tonumber(v[1] or v[2] or 0)
-    end
+-- The first rank of an index at which a message is older than `age`, or as old if that counts as well.
+local function rank_of(index, age, or_equal)
+  local low, high = 0, call("ZCARD", index)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local entry = call("ZRANGE", index, middle, middle, "WITHSCORES")
+    local this = age_of(entry[1], entry[2])
+    if this > age or or_equal and this == age then high = middle else low = middle + 1 end
+  end
+  return low
+end
+
+-- Entries of one index from `rank` on, in order.
+local entries = {}
+local function read(name, lane, rank)
+  local listed = call("ZRANGE", PREFIX .. name, rank, rank + limit - 1, "WITHSCORES")
+  for place = 1, #listed, 2 do
+    entries[#entries + 1] = {id = listed[place], age = age_of(listed[place], listed[place + 1]), lane = lane, at = place}
   end
 end
-table.sort(ids, function(one, other)
-  if since[one] == since[other] then return one < other end
-  return since[one] < since[other]
-end)
-local oldest = {}
-for place = 1, math.min(limit, #ids) do oldest[place] = ids[place] end
-return oldest
+
+if INDEX[state] then
+  local rank = call("ZRANK", PREFIX .. INDEX[state], after)
+  read(INDEX[state], "", rank and rank + 1 or 0)
+else
+  local lanes = only_lane == "" and lanes_in_use() or {only_lane}
+  local from = call("HGET", message(after), "l")
+  local own = from and PREFIX .. index_of(state, from)
+  local rank = own and call("ZRANK", own, after)
+  local age = rank and age_of(after, call("ZSCORE", own, after))
+  for _, lane in ipairs(lanes) do
+    local index = index_of(state, lane)
+    if not rank then
+      read(index, lane, 0)
+    elseif lane == from then
+      read(index, lane, rank + 1)
+    else
+      read(index, lane, rank_of(PREFIX .. index, age, lane > from))
+    end
+  end
+  table.sort(entries, function(one, other)
+    if one.age ~= other.age then return one.age < other.age end
+    if one.lane ~= other.lane then return one.lane < other.lane end
+    return one.at < other.at
+  end)
+end
+
+local ids, looked = {}, math.min(limit, #entries)
+for place = 1, looked do
+  local id = entries[place].id
+  local v = (by_relay or INDEX[state] and only_lane ~= "") and call("HMGET", message(id), "l", "r")
+  if not v or (only_lane == "" or v[1] == only_lane) and (not by_relay or (v[2] or "") == relay) then
+    ids[#ids + 1] = id
+  end
+end
+return {ids, looked > 0 and entries[looked].id or "", looked}

@@ -1,12 +1,9 @@
 -- The ways of a message between states: every change of state in every script goes through move().
--- WAYS and the other capitals are generated from states.py and rules.py.
+-- WAYS() and the other capitals are generated from states.py and rules.py.
 
 -- The sorted set that lists the messages of a state, some of one lane; sent, cancelled and expired have none.
-local INDEX = {
-  scheduled = "scheduled", sending = "leased", unknown = "unknown", held = "held", partial = "partial",
-  failed = "failed",
-}
-local INDEX_OF_LANE = {queued = "queued:", deferred = "due:"}
+local INDEX = {sending = "leased", unknown = "unknown", held = "held", partial = "partial", failed = "failed"}
+local INDEX_OF_LANE = {scheduled = "scheduled:", queued = "queued:", deferred = "due:"}
 
 local function index_of(state, lane)
   if INDEX_OF_LANE[state] then return INDEX_OF_LANE[state] .. lane end
@@ -26,63 +23,34 @@ local function lanes_in_use()
   return lanes
 end
 
--- What the moves need to know of a message.
+-- What the moves need to know of a message. `asked` is what an operator wants done with it as soon as that can be.
 local function load(id)
-  local v = call("HMGET", message(id), "s", "l", "f", "p", "o", "a", "c", "k", "q", "y", "h", "x", "z", "t")
+  local v = call(
+    "HMGET", message(id), "s", "l", "f", "p", "o", "a", "c", "k", "q", "y", "h", "x", "z", "t", "n", "e", "i", "g",
+    "b"
+  )
   if not v[1] then return nil end
   return {
     id = id, state = v[1], lane = v[2], fence = v[3], phase = v[4], owner = v[5], attempts = tonumber(v[6] or 0),
     crashes = tonumber(v[7] or 0), alone_crashes = tonumber(v[8] or 0), unknowns = tonumber(v[9] or 0),
     alone = v[10] == "1", hold = v[11] == "1", results = v[12], blobs = tonumber(v[13] or 0),
-    accepted = v[14],
+    since = v[15] or v[14], expires = tonumber(v[16] or 0), key = v[17], asked = v[18] ~= "" and v[18],
+    turn = tonumber(v[19] or 0),
   }
 end
 
+local function is_late(m) return m.expires > 0 and m.expires <= now end
+
+local ways
+
 local function leads(state, via, new)
+  ways = ways or WAYS()
   for _, step in ipairs(via) do
-    if not WAYS[state][step] then return false end
+    if not ways[state][step] then return false end
     state = step
   end
-  return WAYS[state][new]
+  return ways[state][new]
 end
-
-local DIRECT = {}
-
--- Move a message to a state, at `score` in that state's index, setting further fields. `via` are states passed on the
--- way within this call. A way that the table does not have is a bug: it is counted and nothing changes, because an
--- error here would leave half a call done, and stop the recovery of all other messages.
-local function move(m, new, score, fields, via)
-  if not leads(m.state, via or DIRECT, new) then
-    event("illegal")
-    return false
-  end
-  local from, to = index_of(m.state, m.lane), index_of(new, m.lane)
-  if from and from ~= to then leave(from, m.id) end
-  if to then enter(to, m.id, score) end
-  if m.state == "sending" then
-    leave("owned", m.owner .. "\n" .. m.id)
-    fields.o = ""
-  end
-  local write = {"HSET", message(m.id), "s", new, "u", now}
-  for name, value in pairs(fields) do
-    write[#write + 1] = name
-    write[#write + 1] = value
-  end
-  call(unpack(write))
-  add(counts, m.lane .. ":" .. m.state, -1)
-  add(counts, m.lane .. ":" .. new, 1)
-  m.state = new
-  return true
-end
-
-local function defer(m, due, reason, fields, via)
-  fields = fields or {}
-  fields.w = reason
-  return move(m, "deferred", due, fields, via)
-end
-
--- States whose records have a time to live, and no envelope.
-local EXPIRING = {sent = true, cancelled = true, expired = true}
 
 -- A blob is kept for as long as it has users, and BLOB_TTL longer.
 local function leave_blobs(m)
@@ -95,15 +63,78 @@ local function leave_blobs(m)
   end
 end
 
-local function drop_envelope(m)
-  drop(envelope(m.id))
-  leave_blobs(m)
-end
+-- States in which nothing is sent any more, not even by hand: the record has a time to live, and no envelope.
+local RETIRED = {sent = true, cancelled = true, expired = true}
+local FINAL = {sent = true, cancelled = true, expired = true, partial = true, failed = true}
+-- States in which a message past its expires_at expires. Others come back to one of them first, or end.
+local EXPIRABLE = {scheduled = true, queued = true, deferred = true}
 
 local function retire(m)
-  drop_envelope(m)
+  drop(envelope(m.id))
+  leave_blobs(m)
   call("PEXPIRE", message(m.id), RETENTION)
   if m.results == "+" then call("PEXPIRE", long_results(m.id), RETENTION) end
+  if m.key then call("PEXPIRE", key_holder(m.key), RETENTION) end
+end
+
+local DIRECT = {}
+
+-- Move a message to a state, at `score` in that state's index, setting further fields. `via` are states passed on the
+-- way within this call. A way that the table does not have is a bug: it is counted and nothing changes, because an
+-- error here would leave half a call done, and stop the recovery of all other messages.
+local function move(m, new, score, fields, via)
+  fields = fields or {}
+  if not leads(m.state, via or DIRECT, new) then
+    event("illegal")
+    return false
+  end
+  local from, to = index_of(m.state, m.lane), index_of(new, m.lane)
+  if from and from ~= to then leave(from, m.id) end
+  if to then enter(to, m.id, score) end
+  if m.state == "sending" then
+    leave("owned", m.owner .. "\n" .. m.id)
+    fields.o = ""
+  end
+  if m.expires > 0 then
+    if EXPIRABLE[new] then enter("expiring", m.id, m.expires) else leave("expiring", m.id) end
+  end
+  -- What was asked for while the message was being sent: it has come true now, or too late.
+  if m.asked and new ~= "unknown" and new ~= "sending" then fields.g = "" end
+  local write = {"HSET", message(m.id), "s", new, "u", now}
+  for name, value in pairs(fields) do
+    write[#write + 1] = name
+    write[#write + 1] = value
+  end
+  call(unpack(write))
+  add(counts, m.lane .. ":" .. m.state, -1)
+  add(counts, m.lane .. ":" .. new, 1)
+  m.state = new
+  if RETIRED[new] then retire(m) end
+  return true
+end
+
+-- What was asked for while the last byte may have been going out is done instead of deferring: cancel, or hold.
+local function do_as_asked(m, fields, via)
+  via = {unpack(via or DIRECT)}
+  via[#via + 1] = "deferred"
+  if m.asked == "cancel" then
+    fields.w = REASON_CANCELLED
+    return move(m, "cancelled", now, fields, via)
+  end
+  fields.w = call("HGET", message(m.id), "j") or ""
+  return move(m, "held", now, fields, via)
+end
+
+local function defer(m, due, reason, fields, via)
+  fields = fields or {}
+  if m.asked then return do_as_asked(m, fields, via) end
+  fields.w = reason
+  return move(m, "deferred", due, fields, via)
+end
+
+local function expire(m)
+  event("expired")
+  return move(m, "expired", now, {w = REASON_EXPIRED}, m.state == "sending" and {"deferred"} or DIRECT)
 end
 
 -- Write results: short ones are a field of the hash, others have a key of their own, so that the hash stays a listpack.
@@ -112,6 +143,7 @@ local function keep_results(m, text)
   if text == "" then return nil end
   if #text > 64 then
     call("SET", long_results(m.id), text, "KEEPTTL")
+    if RETIRED[m.state] then call("PEXPIRE", long_results(m.id), RETENTION) end
     m.results = "+"
   else
     if m.results == "+" then call("DEL", long_results(m.id)) end
@@ -131,6 +163,7 @@ local function lose_answer(m, reason, wait, fields, via)
   via = via or {}
   if m.hold then return move(m, "unknown", now, fields, via) end
   via[#via + 1] = "unknown"
+  if m.asked then return do_as_asked(m, fields, via) end
   if m.unknowns >= RESENDS then
     fields.w = REASON_HELD
     return move(m, "held", now, fields, via)

@@ -1,8 +1,8 @@
 -- needs: common moves
 -- Record what became of claimed messages. Reply, per settlement: 1, or 0 if its fence is another by now.
--- ARGV: token, then per settlement: id, state, results, due in, reason.
+-- ARGV: token, the call's number, then per settlement: id, state, results, due in, reason.
 
-local token = ARGV[FIRST]
+local token, turn = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 
 -- An answer that comes when the claim is over, its fence still standing, takes the claim up again: these are the
 -- states that the message passes through on its way back to sending.
@@ -22,8 +22,9 @@ local function settle(m, state, results, due_in, reason)
     local kept = keep_results(m, results)
     if kept then call("HSET", message(m.id), "x", kept) end
     if m.state == "sending" then
-      call("HSET", message(m.id), "p", "claimed")
+      call("HSET", message(m.id), "p", "claimed", "b", turn)
       enter("leased", m.id, now + LEASE)
+      if m.asked then defer(m, now, "") end
     end
     return
   end
@@ -41,18 +42,19 @@ local function settle(m, state, results, due_in, reason)
     defer(m, now + due_in, reason, fields, via)
     return
   end
-  if move(m, state, now, fields, via) and EXPIRING[state] then retire(m) end
+  move(m, state, now, fields, via)
 end
 
 even_when_full()
 local reply = {}
-for place = FIRST + 1, #ARGV, 5 do
+for place = FIRST + 2, #ARGV, 5 do
   local m = load(ARGV[place])
   if not m or m.fence ~= token then
     event("fenced")
     reply[#reply + 1] = 0
   else
-    if m.phase ~= "answered" then
+    -- One that arrives once more, late, may have been followed by another begin.
+    if m.phase ~= "answered" and turn >= m.turn then
       settle(m, ARGV[place + 1], ARGV[place + 2], tonumber(ARGV[place + 3]), ARGV[place + 4])
     end
     reply[#reply + 1] = 1

@@ -54,6 +54,18 @@ else
   end
 end
 
+-- What is past its expires_at.
+for _, id in ipairs(up_to("expiring", now)) do
+  local m = load(id)
+  if m and EXPIRABLE[m.state] and is_late(m) then
+    add(found, "expired", 1)
+    expire(m)
+  else
+    leave("expiring", id)
+  end
+end
+flush()
+
 -- Lanes: what was lost, and a barrier where nothing moves.
 local function recover_lost(lane, older_mark)
   if older_mark == 0 then return end
@@ -96,7 +108,8 @@ end
 flush()
 
 -- What is due is published: the one door. Messages of a lane share a task, suspects go alone. Each lane has its own
--- share of the tick, so that a retry in one does not wait behind thousands in another.
+-- share of the tick for what was scheduled and for what was deferred, so that a retry does not wait behind thousands
+-- that are not its like.
 local function new_task(lane, alone)
   local number = next_number(lane)
   local task = {messages = 0, octets = 0, number = number, wire = {lane, number, alone and 1 or 0}}
@@ -104,18 +117,21 @@ local function new_task(lane, alone)
   return task
 end
 
-local function publish_due(lane)
-  local index, total, filling = "due:" .. lane, 0, nil
+local function publish_due(lane, state, filling)
+  local index, total = index_of(state, lane), 0
   for _, id in ipairs(up_to(index, now)) do
-    local m = listed(id, "deferred", index)
+    local m = listed(id, state, index)
     local content = m and call("GET", envelope(id))
-    if m and not content then
+    if m and is_late(m) then
+      add(found, "expired", 1)
+      expire(m)
+    elseif m and not content then
       event("envelopes_lost")
       add(found, "envelopes_lost", 1)
       move(m, "held", now, {w = REASON_ENVELOPE_LOST})
     elseif m then
       total = total + #content
-      if total > math.max(TICK_BYTES, #content) then return end -- the rest is due at the next tick as well
+      if total > math.max(TICK_BYTES, #content) then return filling end -- the rest is due at the next tick as well
       local task = filling
       if m.crashes > 0 then
         task = new_task(lane, true)
@@ -130,9 +146,13 @@ local function publish_due(lane)
       end
     end
   end
+  return filling
 end
 
-for _, lane in ipairs(lanes) do publish_due(lane) end
+for _, lane in ipairs(lanes) do
+  local filling = publish_due(lane, "scheduled")
+  publish_due(lane, "deferred", filling)
+end
 
 -- What was kept for operators until its retention ended.
 for _, state in ipairs({"failed", "partial"}) do
@@ -144,6 +164,7 @@ for _, state in ipairs({"failed", "partial"}) do
       leave(state, id)
       leave_blobs(m)
       call("DEL", message(id), envelope(id), long_results(id))
+      if m.key then call("DEL", key_holder(m.key)) end
     end
   end
 end

@@ -286,8 +286,7 @@ class EmailBackend(BaseEmailBackend):
         mail: Mail | None = letter.mail
         while mail is not None:
             answer = self._transact(self._ready(), mail, lambda: on_begin is None or on_begin([message])[0])
-            # Where a login is asked for, it is not the message that was not sent: nothing was.
-            if not answer.withdrawn and (answer.results or answer.trouble is None or answer.trouble.reconnect):
+            if not answer.withdrawn and not answer.barred:
                 yield Outcome(message, answer.ending, letter.results(answer.results), _reason(answer))
             if answer.trouble is not None:
                 raise answer.trouble

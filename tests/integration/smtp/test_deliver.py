@@ -279,11 +279,12 @@ def test_after_a_surprise_the_connection_is_not_used_again(connect, message, ste
         assert [conversation.verbs.count("MAIL") for conversation in server.connections] == [2, 1]
 
 
-def test_a_link_lost_while_resetting_still_tells_what_became_of_the_message(connect, message):
-    with ScriptedServer(reply("data", "451 4.3.0 later", nth=1), drop("rset")) as server:
-        [outcome], trouble = run(connect(server), [message(1), message(2)])
+@pytest.mark.parametrize(("step", "reconnect"), [(drop("rset"), True), (hang("rset"), False)])
+def test_a_link_lost_while_resetting_still_tells_what_became_of_the_message(connect, message, step, reconnect):
+    with ScriptedServer(reply("data", "451 4.3.0 later", nth=1), step) as server:
+        [outcome], trouble = run(connect(server, timeout=0.3), [message(1), message(2)])
         assert verdicts(outcome) == {"to1@example.com": DEFERRED}
-        assert (trouble.stage, trouble.reconnect) == ("rset", True)
+        assert (trouble.stage, trouble.reconnect) == ("rset", reconnect)
 
 
 # -- too many recipients

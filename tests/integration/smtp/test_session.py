@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import smtplib
 
 import pytest
@@ -12,7 +13,7 @@ from mailqueue.smtp.classify import Stage
 from mailqueue.smtp.connection import Connection
 from mailqueue.smtp.session import Mail, Session
 from mailqueue.smtp.timeouts import RFC_5321, Timeouts
-from mailqueue.testing.script import drip, drop, endless, hang, raw, reply
+from mailqueue.testing.script import Drip, Hang, drip, drop, endless, hang, raw, reply
 from mailqueue.testing.scripted import ScriptedServer
 
 TO = ("a@example.com", "b@example.com", "c@example.com")
@@ -218,6 +219,11 @@ def test_a_refused_message_is_refused_for_the_rest_as_well(session):
 # -- surprises
 
 
+def is_silence(step):
+    """Whether the relay does not answer in time: another connection would be left waiting as well."""
+    return isinstance(step.action, Hang | Drip)
+
+
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
 @pytest.mark.parametrize(
     "step",
@@ -238,7 +244,7 @@ def test_before_the_content_a_surprise_leaves_the_message_unsent(session, stage,
         assert (answer.ending, answer.results, answer.stage) == (Ending.UNSENT, {}, stage)
         assert found.closed
         assert answer.trouble.stage == stage
-        assert answer.trouble.reconnect
+        assert answer.trouble.reconnect == (not is_silence(step(stage)))
         assert server.messages == []
 
 
@@ -261,7 +267,7 @@ def test_after_the_content_a_surprise_leaves_the_message_unknown(session, step):
         assert answer.ending is Ending.UNKNOWN
         assert list(answer.results) == [TO[0]], "who was refused before is settled"
         assert found.closed
-        assert answer.trouble.reconnect
+        assert answer.trouble.reconnect == (not is_silence(step))
 
 
 def test_421_to_the_content_is_an_answer_and_the_end_of_the_connection(session):
@@ -281,6 +287,35 @@ def test_a_link_that_breaks_within_the_content_leaves_it_unsent(session):
         assert answer.ending is Ending.UNSENT
         assert answer.trouble.reconnect
         assert server.messages == []
+
+
+def test_a_relay_that_refuses_in_the_midst_of_the_content_is_heard(session):
+    # It hangs up as well, and would otherwise be taken for a link that broke: the message would be tried for days.
+    content = b"x" * 998 + b"\r\n"
+    with ScriptedServer(reply("content", "552 5.3.4 too large", close=True)) as server:
+        answer = session(server).transact(Mail("from@example.com", TO[:1], content * 30_000))
+        assert answer.ending is Ending.ANSWERED
+        assert answer.results[TO[0]].reply.code == 552
+        assert answer.stage is Stage.CONTENT
+        assert answer.trouble.reconnect
+
+
+def test_a_reply_before_the_final_dot_is_not_the_reply_to_it(session):
+    # Taken for that, it would lose the message: the real answer is a refusal.
+    content = b"x" * 998 + b"\r\n"
+    with ScriptedServer(reply("content", "250 2.0.0 ok"), reply("final", "554 5.6.0 no")) as server:
+        found = session(server)
+        answer = found.transact(Mail("from@example.com", TO, content * 30_000))
+        assert (answer.ending, answer.stage) == (Ending.UNSENT, Stage.CONTENT)
+        assert answer.trouble.reconnect
+        assert found.closed
+
+
+def test_a_relay_that_closes_in_the_midst_of_the_content_with_a_421_leaves_it_unsent(session):
+    content = b"x" * 998 + b"\r\n"
+    with ScriptedServer(reply("content", "421 4.3.2 closing")) as server:
+        answer = session(server).transact(Mail("from@example.com", TO, content * 30_000))
+        assert (answer.ending, answer.trouble.code) == (Ending.UNSENT, 421)
 
 
 def test_login_required_is_trouble_that_a_new_connection_does_not_end(session):
@@ -307,6 +342,34 @@ def test_an_answer_to_content_that_was_not_sent_is_a_surprise(session):
         answer = session(server).transact(MAIL)
         assert answer.ending is Ending.UNSENT
         assert server.messages == []
+
+
+def test_a_refusal_that_nobody_asked_for_is_a_surprise(session):
+    with ScriptedServer(raw("rcpt", b"250 ok\r\n550 5.1.1 no\r\n")) as server:
+        answer = session(server).transact(MAIL)
+        assert (answer.ending, answer.results, answer.stage) == (Ending.UNSENT, {}, Stage.DATA)
+        assert answer.trouble.reconnect
+        assert server.reached("data") == 0
+
+
+def test_what_a_relay_says_between_two_messages_is_heard_before_the_second(session):
+    with ScriptedServer() as server:
+        found = session(server)
+        found.transact(MAIL)
+        with server._changed:
+            [sock] = server._sockets.values()
+        sock.sendall(b"421 4.4.2 idle too long\r\n")
+        select.select([found.connection.sock], [], [], 10)
+        answer = found.transact(MAIL)
+        assert (answer.ending, answer.trouble.code) == (Ending.UNSENT, 421)
+        assert server.reached("mail") == 1
+
+
+def test_a_second_greeting_is_not_taken_for_the_reply_to_ehlo(session):
+    with ScriptedServer(raw("greeting", b"220 hello\r\n220 hello\r\n")) as server:
+        with pytest.raises(smtplib.SMTPServerDisconnected, match="out of turn"):
+            session(server)
+        assert server.wait_for_hangup().commands == []
 
 
 def test_a_farewell_without_being_asked_is_heard(session):

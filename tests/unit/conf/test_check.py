@@ -120,6 +120,29 @@ def test_durations_fit_each_other(settings, told):
     assert only().startswith(told)
 
 
+class TestSpool:
+    def test_one_that_can_be_made_or_is_there_passes(self, tmp_path):
+        for path in (tmp_path / "spool.db", str(tmp_path / "spool.db")):
+            conf.configure(MAILQUEUE_SPOOL=path)
+            conf.check()
+        (tmp_path / "spool.db").touch()
+        conf.check()
+
+    @pytest.mark.parametrize("role", ["producer", "worker"])
+    def test_its_directory_is_there(self, tmp_path, role):
+        conf.configure(MAILQUEUE_SPOOL=tmp_path / "absent" / "spool.db")
+        assert "whose directory is not there; make it" in only(role)
+
+    def test_it_is_a_file(self, tmp_path):
+        conf.configure(MAILQUEUE_SPOOL=tmp_path)
+        assert "is no file that can be written" in only()
+
+    def test_its_directory_can_be_written(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("os.access", lambda path, _mode: str(path) != str(tmp_path))
+        conf.configure(MAILQUEUE_SPOOL=tmp_path / "spool.db")
+        assert "whose directory cannot be written" in only("producer")
+
+
 class TestBackends:
     def test_delivering_to_the_queue_is_refused(self, monkeypatch):
         monkeypatch.setenv("MAILQUEUE_DELIVERY_BACKEND", conf.QUEUE_BACKEND)

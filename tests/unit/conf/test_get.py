@@ -225,13 +225,6 @@ class TestKinds:
         monkeypatch.setenv("MAILQUEUE_RETRY_DELAYS", text)
         assert problem("MAILQUEUE_RETRY_DELAYS").startswith("MAILQUEUE_RETRY_DELAYS (from the environment): ")
 
-    @pytest.mark.parametrize("name", ["MAILQUEUE_SPOOL", "MAILQUEUE_DURABILITY"])
-    def test_a_setting_that_does_nothing_yet_is_not_ignored_in_silence(self, name):
-        with pytest.raises(ImproperlyConfigured, match=r"this release .*; leave it unset"):
-            conf.configure(**{name: "always"})
-        if name == "MAILQUEUE_DURABILITY":
-            conf.configure(**{name: "default"})
-
 
 class TestStructured:
     def test_json_in_the_environment(self, monkeypatch):
@@ -270,8 +263,18 @@ class TestStructured:
         assert conf.get("MAILQUEUE_RELAYS") == {"ses": {"max_messages": 4}}
         with pytest.raises(ImproperlyConfigured, match="no option 'max_message'; did you mean max_messages"):
             conf.configure(MAILQUEUE_RELAYS={"ses": {"max_message": 4}})
-        with pytest.raises(ImproperlyConfigured, match="must map aliases"):
+        with pytest.raises(ImproperlyConfigured, match="must map each relay to options: idle_seconds"):
             conf.configure(MAILQUEUE_RELAYS={"ses": 4})
+        with pytest.raises(ImproperlyConfigured, match="max_age of the relay 'ses': 0 is no number above 0"):
+            conf.configure(MAILQUEUE_RELAYS={"ses": {"max_age": 0}})
+
+    def test_options_of_lanes_are_known_ones_and_so_are_the_lanes(self, monkeypatch):
+        monkeypatch.setenv("MAILQUEUE_LANES", '{"urgent": {"retry_delays": [1, 2], "on_unknown": "Hold"}}')
+        assert conf.get("MAILQUEUE_LANES") == {"urgent": {"retry_delays": (1, 2), "on_unknown": "hold"}}
+        with pytest.raises(ImproperlyConfigured, match="no lane 'fast'; use urgent, default, bulk"):
+            conf.configure(MAILQUEUE_LANES={"fast": {}})
+        with pytest.raises(ImproperlyConfigured, match="the lane 'bulk' has no option 'timeout'"):
+            conf.configure(MAILQUEUE_LANES={"bulk": {"timeout": 3}})
 
 
 class TestLedgerUrl:

@@ -34,10 +34,10 @@ def test_the_text_names_no_setting_that_does_not_exist():
     assert named - {setting.name for setting in conf.SETTINGS} <= {"EMAIL_HOST"}
 
 
-def test_the_options_of_relays_are_told():
-    relays = next(setting for setting in conf.SETTINGS if setting.name == "MAILQUEUE_RELAYS")
+def test_the_options_of_relays_and_lanes_are_told():
     told = re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE)
-    assert sorted(told) == sorted(relays.kind.options)
+    kinds = [setting.kind for setting in conf.SETTINGS if setting.name in ("MAILQUEUE_RELAYS", "MAILQUEUE_LANES")]
+    assert sorted(told) == sorted(option for kind in kinds for option in kind.options)
 
 
 def test_every_scheme_of_a_broker_is_told():

@@ -7,7 +7,7 @@ import pytest
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.ledger.base import Submission
 from mailqueue.ledger.memory import MemoryLedger
-from mailqueue.ledger.open import open_ledger
+from mailqueue.ledger.open import kept_in_memory, open_ledger
 
 
 def options(ledger):
@@ -114,3 +114,12 @@ def test_time_in_memory_can_be_moved_for_tests():
     moved[0] = -5000.0
     (second,) = ledger.accept("default", [Submission("b", b"")]).accepted
     assert first.accepted_at - second.accepted_at == pytest.approx(5000, abs=5)
+
+
+def test_a_ledger_of_ones_own_can_stand_behind_a_url_for_a_while():
+    mine = MemoryLedger()
+    with kept_in_memory(mine) as url:
+        assert open_ledger(url) is mine
+        with kept_in_memory(MemoryLedger()) as another:
+            assert open_ledger(another) is not mine
+    assert open_ledger(url) is not mine

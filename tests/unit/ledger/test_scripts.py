@@ -10,7 +10,7 @@ import pytest
 from mailqueue.ledger import rules, scripts
 from mailqueue.ledger.states import TRANSITIONS, State
 
-PARTS = {"common", "moves", "marks"}
+PARTS = {"common", "hands", "marks", "moves", "relays"}
 
 
 def files():
@@ -43,7 +43,7 @@ def run(client, body, *arguments):
 
 def test_the_scripts_table_of_transitions_is_the_one_table(stored):
     for old in State:
-        new = run(stored.client, "local a = {} for new in pairs(WAYS[ARGV[4]]) do a[#a + 1] = new end return a", old)
+        new = run(stored.client, "local a = {} for new in pairs(WAYS()[ARGV[4]]) do a[#a + 1] = new end return a", old)
         assert {State(each.decode()) for each in new} == TRANSITIONS[old]
 
 

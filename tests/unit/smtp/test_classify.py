@@ -25,6 +25,7 @@ STAGES = {
     Stage.FINAL: (MESSAGE, "2"),
     Stage.RSET: (RELAY, "2"),
     Stage.QUIT: (RELAY, "2"),
+    Stage.CONTENT: (MESSAGE, ""),
     Stage.IDLE: (RELAY, ""),
 }
 # Codes without a meaning of their own anywhere: of each digit the round one, and those that relays use most.
@@ -43,7 +44,7 @@ def test_the_first_digit_gives_the_verdict_and_the_stage_the_scope(stage, code):
     digit = str(code)[0]
     if digit in go_on:
         expected = Meaning(ACCEPTED, scope)
-    elif digit in "45":
+    elif digit in "45" and stage is not Stage.IDLE:  # unasked, a relay may only take its leave (421)
         expected = Meaning(DEFERRED if digit == "4" else REFUSED, scope)
     else:
         expected = SURPRISE

@@ -8,8 +8,13 @@ from mailqueue.testing.script import Drip, Drop, Endless, Hang, Say, Step, drip,
 
 
 def test_a_step_at_a_stage_that_does_not_exist_is_a_mistake():
-    with pytest.raises(ValueError, match="no stage 'recipient'; there are greeting"):
+    with pytest.raises(ValueError, match="no stage 'recipient'; there are connect"):
         hang("recipient")
+
+
+def test_nothing_can_be_said_before_a_connection_stands():
+    with pytest.raises(ValueError, match="nothing can be said at connect"):
+        reply("connect", "421 4.3.2 busy")
 
 
 @pytest.mark.parametrize(
@@ -23,6 +28,7 @@ def test_a_step_at_a_stage_that_does_not_exist_is_a_mistake():
         (reply("mail", "554 no", close=True), Say(b"554 no\r\n", close=True)),
         (raw("mail", b"?"), Say(b"?")),
         (hang("mail"), Hang()),
+        (hang("final", keep=True), Hang(keep=True)),
         (drop("final", keep=True), Drop(keep=True)),
         (drop("content", after=9), Drop(after=9)),
         (drip("mail", "250 ok", interval=0.1), Drip(b"250 ok\r\n", 0.1)),
@@ -43,15 +49,16 @@ def test_steps_are_due_each_time_or_as_they_count(conditions, due):
 
 
 @pytest.mark.parametrize(
-    ("conditions", "stage", "recipient", "connection", "concerned"),
+    ("conditions", "stage", "recipients", "connection", "concerned"),
     [
-        ({}, "rcpt", "a@example.com", 1, True),
-        ({}, "mail", "", 1, False),
-        ({"to": "A@example.com"}, "rcpt", "a@EXAMPLE.com", 1, True),
-        ({"to": "a@example.com"}, "rcpt", "b@example.com", 1, False),
-        ({"connection": 2}, "rcpt", "a@example.com", 2, True),
-        ({"connection": 2}, "rcpt", "a@example.com", 1, False),
+        ({}, "rcpt", ["a@example.com"], 1, True),
+        ({}, "mail", [], 1, False),
+        ({"to": "A@example.com"}, "rcpt", ["a@EXAMPLE.com"], 1, True),
+        ({"to": "a@example.com"}, "rcpt", ["b@example.com"], 1, False),
+        ({"to": "a@example.com"}, "rcpt", ["b@example.com", "a@example.com"], 1, True),
+        ({"connection": 2}, "rcpt", ["a@example.com"], 2, True),
+        ({"connection": 2}, "rcpt", ["a@example.com"], 1, False),
     ],
 )
-def test_steps_concern_what_their_conditions_name(conditions, stage, recipient, connection, concerned):
-    assert Step("rcpt", Hang(), **conditions).concerns(stage, recipient, connection) is concerned
+def test_steps_concern_what_their_conditions_name(conditions, stage, recipients, connection, concerned):
+    assert Step("rcpt", Hang(), **conditions).concerns(stage, recipients, connection) is concerned

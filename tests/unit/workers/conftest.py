@@ -77,7 +77,8 @@ class StubBackend:
                 continue
             if step is Ending.UNSENT or step is Ending.UNKNOWN:
                 yield Outcome(message, step, reason="link lost")
-                raise RelayTrouble("link lost", stage="data", reconnect=True)
+                stage = "content" if step is Ending.UNSENT else "final"
+                raise RelayTrouble("link lost", stage=stage, reconnect=True)
             recipients = message.recipients()
             self.sent.append((message.subject, tuple(recipients)))
             if step is Ending.PROGRESS:

@@ -35,9 +35,31 @@ def test_claimed_messages_wait_until_they_begin(batch, now):
     batch.begun(["1"])
     assert batch.waiting() == ["2"]
     assert batch.waiting(longer_than=11) == []
-    assert batch.in_flight(no_longer_than=5) == ["1"]
+    assert batch.busy(no_longer_than=5) == ["1"]
     now[0] += 6
-    assert batch.in_flight(no_longer_than=5) == []
+    assert batch.busy(no_longer_than=5) == []
+    assert batch.in_flight() == ["1"]
+
+
+def test_the_one_whose_turn_it_is_does_not_wait(batch, now):
+    batch.claimed(["1", "2"])
+    batch.turn("1")
+    now[0] += 10
+    assert batch.waiting(longer_than=5, turn=60) == ["2"]
+    assert batch.busy(no_longer_than=60) == ["1"]
+    assert batch.in_flight() == []
+    now[0] += 51
+    assert batch.waiting(longer_than=5, turn=60) == ["1", "2"]
+    assert batch.busy(no_longer_than=60) == []
+
+
+def test_a_turn_ends_with_the_next_one(batch, now):
+    batch.claimed(["1", "2"])
+    batch.turn("1")
+    batch.turn("2")
+    assert batch.busy(no_longer_than=60) == ["2"]
+    batch.ended(["2"])
+    assert batch.busy(no_longer_than=60) == []
 
 
 def test_what_was_unbegun_waits_anew(batch, now):
@@ -76,5 +98,13 @@ def test_recipients_without_a_final_answer_are_outstanding():
 def test_the_message_of_an_attempt_names_only_those_still_to_be_served():
     attempt = Attempt(Grant("1", 1, 0.0), "", Message(), ["a", "b", "c"])
     assert attempt.message.recipients() == ["a", "b", "c"]
-    attempt.results["b"] = Result(Verdict.ACCEPTED, Reply(250))
+    attempt.settle({"b": Result(Verdict.ACCEPTED, Reply(250))})
     assert attempt.message.recipients() == ["a", "c"]
+
+
+def test_who_was_deferred_is_asked_again_by_another_attempt_only():
+    later = {"a": Result(Verdict.DEFERRED, Reply(451))}
+    attempt = Attempt(Grant("1", 2, 0.0), "", Message(), ["a", "b"], dict(later))
+    assert attempt.message.recipients() == ["a", "b"]
+    attempt.settle(later)
+    assert attempt.message.recipients() == ["b"]

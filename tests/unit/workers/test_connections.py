@@ -61,11 +61,11 @@ def connections(clock, built):
 
 
 def use(connections, messages=0, relay=""):
-    with connections.use(relay) as (backend, count):
-        backend.open()
+    with connections.use(relay) as connection:
+        connection.backend.open()
         for _ in range(messages):
-            count()
-    return backend
+            connection.count()
+    return connection.backend
 
 
 def test_a_connection_is_opened_once_and_reused(connections):
@@ -130,6 +130,16 @@ def test_without_a_pause_it_is_not_probed(connections):
     assert use(connections).probed == 0
 
 
+def test_it_tells_how_many_messages_went_over_it_since_it_was_opened(connections):
+    use(connections, messages=2)
+    with connections.use("") as connection:
+        assert connection.messages == 2
+    with pytest.raises(RuntimeError), connections.use(""):
+        raise RuntimeError("surprise")
+    with connections.use("") as connection:
+        assert connection.messages == 0
+
+
 def test_an_exception_inside_closes_it(connections):
     backend = use(connections)
     with pytest.raises(RuntimeError), connections.use(""):
@@ -149,11 +159,11 @@ def test_idle_ones_are_closed_from_outside(connections, clock):
 
 
 def test_one_in_use_is_not_closed_as_idle(connections, clock):
-    with connections.use("") as (backend, _count):
-        backend.open()
+    with connections.use("") as connection:
+        connection.backend.open()
         clock.now += 100
         connections.close_idle()
-        assert backend.closed == 0
+        assert connection.backend.closed == 0
 
 
 def test_close_all_closes_every_one(connections, built):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 
+import pytest
+
 from mailqueue import codec
 from mailqueue.codec import Parcel
 from mailqueue.envelope import pack
@@ -12,8 +14,13 @@ from mailqueue.errors import RelayTrouble
 from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.states import State
 from mailqueue.mail import EmailMessage
-from mailqueue.outcome import Ending, Verdict
+from mailqueue.outcome import Ending, Outcome, Result, Verdict
+from mailqueue.retry import RetryPolicy
+from mailqueue.smtp.reply import Reply
 from workers.drain import drain
+from workers.relays import FIRST_PROBE, Relays
+
+OK = Result(Verdict.ACCEPTED, Reply(250, "2.0.0 ok"))
 
 
 def mail(subject="Hello", *to):
@@ -73,7 +80,7 @@ def test_a_temporary_refusal_defers_by_the_policy(process, backend, queue, grey)
 
 
 def test_past_the_maximum_age_deferred_recipients_are_given_up(process, backend, queue, grey):
-    process.policy = dataclasses.replace(process.policy, max_age=0.0)
+    process.policies.of = lambda _lane, _relay: RetryPolicy(max_age=0.0)
     parcel = queue(mail("Hello", "a@x.org", "b@x.org"))
     backend.answers["b@x.org"] = grey
     drain(parcel, process)
@@ -111,15 +118,96 @@ def test_a_message_that_keeps_costing_connections_is_deferred_and_the_others_are
     assert good.state is State.SENT
 
 
-def test_a_message_that_met_every_connection_first_goes_last_the_next_time(process, backend, queue):
-    lost = RelayTrouble("421 at MAIL", stage="mail", code=421, reconnect=True)
-    backend.before_begin = lambda message: (Ending.UNSENT, lost) if message.subject == "bad" else None
+CLOSING = RelayTrouble("421 at MAIL", stage="mail", code=421, reconnect=True)
+SILENT = RelayTrouble("no answer to MAIL", stage="mail")
+
+
+@pytest.mark.parametrize("trouble", [CLOSING, SILENT])
+def test_a_message_that_loses_the_connection_lets_the_others_go_first_and_is_deferred(process, backend, queue, trouble):
+    backend.before_begin = lambda message: (Ending.UNSENT, trouble) if message.subject == "bad" else None
     parcel = queue(mail("bad"), mail("good"))
     drain(parcel, process)
     bad, good = entries(process, parcel)
     assert (bad.state, bad.attempts, bad.reason) == (State.DEFERRED, 1, "451 4.4.2")
-    assert (good.state, good.attempts, good.reason) == (State.DEFERRED, 0, "relay trouble at mail")
-    assert backend.opened == 4
+    assert good.state is State.SENT
+    assert backend.opened == 3
+    assert process.relays.wait("") == 0
+
+
+@pytest.mark.parametrize(("trouble", "connections"), [(CLOSING, 4), (SILENT, 2)])
+def test_a_relay_that_serves_none_of_them_costs_them_nothing(process, backend, queue, trouble, connections):
+    backend.before_begin = lambda _message: (Ending.UNSENT, trouble)
+    parcel = queue(mail("one"), mail("two"), mail("three"))
+    drain(parcel, process)
+    assert {(found.state, found.attempts, found.reason) for found in entries(process, parcel)} == {
+        (State.DEFERRED, 0, "relay trouble at mail")
+    }
+    assert backend.opened == connections
+    assert process.relays.wait("") > 0
+
+
+def test_a_lone_message_that_loses_connections_keeps_the_others_waiting_once_only(process, backend, queue):
+    backend.before_begin = lambda message: (Ending.UNSENT, CLOSING) if message.subject == "bad" else None
+    parcel = queue(mail("bad"))
+    drain(parcel, process)
+    assert entry(process, parcel).attempts == 0
+    assert process.relays.wait("") > 0
+    clock = [time.monotonic() + 1000]
+    process.relays._clock = lambda: clock[0]
+    process.ledger._clock = lambda: time.time() + 1000
+    [again] = process.ledger.tick().publications
+    drain(Parcel(again.lane, again.number, again.items), process)
+    assert entry(process, parcel).state is State.DEFERRED
+    assert process.relays.wait("") == 0
+
+
+def test_what_was_lost_over_one_message_is_no_answer_of_the_relay(process, backend, queue):
+    backend.before_begin = lambda _message: (Ending.UNSENT, CLOSING)
+    process.relays = Relays(jitter=lambda: 0.0)
+    process.relays.troubled("", CLOSING)
+    process.relays._troubles[""].until = 0.0
+    drain(queue(mail()), process)
+    assert process.relays.wait("") > FIRST_PROBE
+
+
+def test_a_relay_that_loses_every_answer_is_left_alone_after_two(process, backend, queue):
+    backend.script = [Ending.UNKNOWN] * 6
+    parcel = queue(*(mail(str(number)) for number in range(6)))
+    drain(parcel, process)
+    assert [found.unknowns for found in entries(process, parcel)] == [1, 1, 0, 0, 0, 0]
+    assert [found.attempts for found in entries(process, parcel)][2:] == [0] * 4
+    assert process.relays.wait("") > 0
+
+
+def test_who_was_deferred_is_not_asked_again_over_the_next_connection(process, backend, queue, grey):
+    parcel = queue(mail("Hello", "a@x.org", "b@x.org", "c@x.org"))
+    asked = []
+
+    def deliver(messages, on_begin):
+        for message in messages:
+            asked.append(tuple(message.recipients()))
+            on_begin([message])
+            if len(asked) == 1:
+                yield Outcome(message, Ending.PROGRESS, {"a@x.org": OK, "b@x.org": grey})
+                raise CLOSING
+            yield Outcome(message, Ending.ANSWERED, dict.fromkeys(message.recipients(), OK))
+
+    backend.deliver = deliver
+    drain(parcel, process)
+    assert asked == [("a@x.org", "b@x.org", "c@x.org"), ("c@x.org",)]
+    found = entry(process, parcel)
+    assert found.state is State.DEFERRED
+    assert found.results["b@x.org"].reply.code == 451
+
+
+def test_its_turn_begins_when_it_is_handed_to_the_relay(process, backend, queue, monkeypatch):
+    busy = []
+    monkeypatch.setattr(
+        "workers.drain.Batch.turn", lambda batch, message_id: busy.append((message_id, batch.holds(message_id)))
+    )
+    parcel = queue(mail("one"), mail("two"))
+    drain(parcel, process)
+    assert busy == [(message_id, True) for message_id, _ in parcel.items]
 
 
 def test_a_message_whose_recipients_a_late_answer_has_served_is_sent_without_a_transaction(process, backend, queue, ok):
@@ -182,7 +270,7 @@ def test_a_relay_that_closes_after_each_message_delivers_them_all(process, backe
 
 
 def test_messages_that_waited_out_their_age_fail_while_the_relay_is_down(process, backend, queue):
-    process.policy = dataclasses.replace(process.policy, max_age=0.0)
+    process.policies.of = lambda _lane, _relay: RetryPolicy(max_age=0.0)
     backend.script = [RelayTrouble("login failed", stage="auth")]
     parcel = queue(mail())
     drain(parcel, process)
@@ -314,6 +402,14 @@ def test_a_task_without_a_record_is_accepted_again(process, backend):
     drain(Parcel("default", 1, (("forgotten", codec.encode(envelope)),)), process)
     assert process.ledger.get("forgotten").state is State.SENT
     assert process.ledger.counters()["restored"] == 1
+
+
+def test_one_that_is_past_its_deadline_expires_and_is_not_sent(process, backend):
+    now = time.time()
+    envelope, _ = pack(mail(), id="late", lane="default", relay="", now=now, expires_at=now - 1)
+    drain(Parcel("default", 1, (("late", codec.encode(envelope)),)), process)
+    assert process.ledger.get("late").state is State.EXPIRED
+    assert backend.sent == []
 
 
 def test_a_task_without_a_record_that_is_past_the_retention_is_dropped(process, backend, caplog):

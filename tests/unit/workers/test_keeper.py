@@ -75,6 +75,19 @@ def test_claims_that_waited_two_thirds_of_a_lease_are_given_back(keeper, ledger,
     assert not batch.holds("1")
 
 
+def test_the_message_whose_turn_it_is_is_renewed_before_it_begins(keeper, ledger, batch, now):
+    # A relay may take minutes to answer MAIL or RCPT: given back meanwhile, it would occupy one child after the other.
+    batch.claimed(["1", "2"])
+    batch.turn("1")
+    now[0] += 0.07
+    with keeper.watch(batch):
+        assert ledger.called.wait(5)
+        ledger.called.clear()
+        assert ledger.called.wait(5)
+    assert ledger.renewed[0] == (("1",), batch.token)
+    assert ledger.released == [(("2",), batch.token)]
+
+
 def test_a_message_is_not_renewed_past_the_longest_reply(keeper, ledger, batch, now):
     batch.claimed(["1"])
     batch.begun(["1"])

@@ -45,6 +45,35 @@ def test_an_answer_ends_the_trouble(relays):
     assert relays.troubled("ses", TROUBLE) == FIRST_PROBE
 
 
+def test_trouble_over_the_same_message_again_makes_only_that_one_wait(relays, now):
+    relays.troubled("ses", TROUBLE, over="m1")
+    assert relays.wait("ses") == FIRST_PROBE
+    now[0] += FIRST_PROBE
+    assert relays.troubled("ses", TROUBLE, over="m1") == 2 * FIRST_PROBE
+    assert relays.wait("ses") == 0.0
+
+
+def test_trouble_over_one_message_after_another_is_the_relays(relays, now):
+    relays.troubled("ses", TROUBLE, over="m1")
+    now[0] += FIRST_PROBE
+    relays.troubled("ses", TROUBLE, over="m2")
+    assert relays.wait("ses") == 2 * FIRST_PROBE
+
+
+def test_trouble_over_no_message_is_the_relays(relays):
+    relays.troubled("ses", TROUBLE)
+    relays.troubled("ses", TROUBLE)
+    assert relays.wait("ses") == 2 * FIRST_PROBE
+
+
+@pytest.mark.parametrize(("stage", "shown"), [("greeting", True), ("auth", False), ("rcpt", False)])
+def test_what_the_relay_said_is_logged_unless_it_may_hold_an_address(relays, caplog, stage, shown):
+    text = "4.7.0 ann@example.org blocked"
+    relays.troubled("", RelayTrouble(f"{stage}: 421 {text}", stage=stage, code=421, text=text))
+    assert (text in caplog.text) == shown
+    assert shown or "reason=4.7.0" in caplog.text
+
+
 def test_the_log_names_the_default_relay_and_no_reply_text(relays, caplog):
     relays.troubled("", RelayTrouble("login failed", stage="auth", code=535, text="5.7.8 ann@example.org unknown"))
     assert "relay=default" in caplog.text

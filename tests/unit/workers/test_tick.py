@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mailqueue.errors import LedgerUnavailable
+from mailqueue.errors import LedgerUnavailable, SpoolError
 from mailqueue.ledger.base import Publication, Ticked
 from workers.tick import Tick
 
@@ -49,6 +49,25 @@ class Publisher:
             return list(parcels)
         self.published += parcels
         return []
+
+
+class Spool:
+    """A spool whose answers to ``replay`` are given."""
+
+    def __init__(self):
+        self.answers = []
+        self.asked = []
+        self.closed = False
+
+    def replay(self, ledger, publisher, limit):
+        self.asked.append((ledger, publisher, limit))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self):
+        self.closed = True
 
 
 @pytest.fixture
@@ -99,6 +118,38 @@ def test_the_claims_of_dead_children_are_freed_and_those_of_the_living_are_not(t
         living.wait()
         zombie.wait()
     assert ledger.freed == [f"worker:{reaped.pid}", f"worker:{zombie.pid}"]
+
+
+def test_what_waits_in_the_spool_goes_along(ledger, publisher):
+    spool = Spool()
+    spool.answers = [7]
+    tick = Tick(ledger, publisher, "worker", 0.01, spool)
+    assert tick.replay() == 7
+    assert spool.asked == [(ledger, publisher, 500)]
+    assert Tick(ledger, publisher, "worker", 0.01).replay() == 0
+
+
+def test_the_thread_replays_and_closes_the_spool(ledger, publisher):
+    spool = Spool()
+    spool.answers = [0] * 10_000
+    tick = Tick(ledger, publisher, "worker", 0.01, spool)
+    tick.start()
+    for _ in range(3):
+        assert ledger.ticked.acquire(timeout=5)
+    tick.stop()
+    assert len(spool.asked) >= 2
+    assert spool.closed
+
+
+def test_a_spool_that_cannot_be_read_is_told_once(ledger, publisher, caplog):
+    spool = Spool()
+    spool.answers = [SpoolError("damaged"), SpoolError("damaged"), 3, SpoolError("full")]
+    tick = Tick(ledger, publisher, "worker", 0.01, spool)
+    assert [tick.replay() for _ in range(4)] == [0, 0, 3, 0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "action=spool_failed reason=damaged",
+        "action=spool_failed reason=full",
+    ]
 
 
 def test_the_thread_outlives_an_unavailable_ledger_and_a_bug(tick, ledger, publisher, caplog):

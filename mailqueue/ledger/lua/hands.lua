@@ -1,0 +1,24 @@
+-- What the operators' calls have in common: they come with ids, and answer a word for each.
+
+-- A message by its id, or by one that a spool gave it before it was found to repeat another.
+local function find(id)
+  local m = load(id)
+  if m then return m end
+  local first = call("GET", alias(id))
+  return first and load(first) or nil
+end
+
+-- Call `act` with each message named from `place` on; the words that it answers.
+local function for_each(place, act)
+  even_when_full()
+  local words = {}
+  for at = place, #ARGV do
+    local m = find(ARGV[at])
+    words[#words + 1] = m and act(m) or "missing"
+  end
+  finish()
+  return words
+end
+
+-- Nothing can be stopped while the last byte may be going out; nor is it known where it went if the answer was lost.
+local function may_be_out(m) return m.state == "unknown" or m.state == "sending" and m.phase == "begun" end

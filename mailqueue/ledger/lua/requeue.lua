@@ -1,0 +1,17 @@
+-- needs: common moves hands
+-- Send failed and partial messages again, to those who were refused. Reply, per id: deferred, refused, missing.
+-- ARGV: ids.
+
+-- The refused are deferred now, as if they had been refused for a while. A quote inside a text of JSON is escaped, so
+-- this finds verdicts alone.
+local function reopened(results) return (string.gsub(results, '":%["r",', '":["d",')) end
+
+return for_each(FIRST, function(m)
+  if m.state ~= "failed" and m.state ~= "partial" then return "refused" end
+  local results = m.results == "+" and call("GET", long_results(m.id)) or m.results or ""
+  event("requeued")
+  move(m, "deferred", now, {
+    a = 0, c = 0, k = 0, n = now, w = REASON_REQUEUED, x = keep_results(m, reopened(results)),
+  })
+  return "deferred"
+end)
