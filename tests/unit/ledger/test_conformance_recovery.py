@@ -240,7 +240,7 @@ def test_a_resend_may_be_put_off_for_longer(bench):
 def test_with_hold_a_lost_answer_rests_in_unknown(live):
     live.accept("a", on_unknown="hold")
     live.begun("a")
-    live.live(1000)
+    live.live(1000, step=4)
     entry = live.ledger.get("a")
     assert (entry.state, entry.unknowns, entry.attempts) == (State.UNKNOWN, 1, 1)
     assert live.ledger.list(State.UNKNOWN) == ["a"]
