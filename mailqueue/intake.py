@@ -67,6 +67,7 @@ class Intake:
         self._durable = durable
         self._proven = not durable  # that the store can do what ``durable`` asks for
         self._away_until = 0.0
+        self._spooling = False  # since the last time that the ledger took something
         self._look_at = 0.0
         self._replaying = threading.Lock()
 
@@ -100,6 +101,9 @@ class Intake:
             self._spool(lane, shipment, trouble)
             return
         self._away_until = 0.0
+        if self._spooling:
+            self._spooling = False
+            logger.warning("action=spooling_ended")
         self._note(shipment, acceptance, end)
         self._publish(lane, shipment, acceptance.number, end)
         if self.spool is not None:
@@ -184,7 +188,11 @@ class Intake:
             under = self.spool.put(lane, submissions, shipment.blobs)
         except SpoolError as worse:
             raise BrokerUnavailable(f"{why}; nor was it spooled: {worse}", message_ids=ids) from worse
-        logger.warning("action=spooled messages=%d reason=%s", len(ids), trouble)
+        # Once loudly: an outage is one event, however many messages it meets.
+        logger.log(
+            logging.INFO if self._spooling else logging.WARNING, "action=spooled messages=%d reason=%s", len(ids), trouble
+        )
+        self._spooling = True
         for packed in shipment.load:
             packed.receipt.spooled = True
             first = under[packed.submission.id]

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytester"]  # the pytest plugin is tested in test suites of its own
 
 
-# How fast a machine happens to be is no property of the code.
-settings.register_profile("mailqueue", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("mailqueue")
+# How fast a machine happens to be is no property of the code, nor how large the examples are that it takes.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.register_profile("laptop", _UNHURRIED, max_examples=50)
+settings.register_profile("ci", _UNHURRIED, max_examples=400, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "laptop")
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,10 @@ class MemoryLedger(Ledger):
     def __repr__(self) -> str:
         return f"<MemoryLedger of {len(self._book.records)} messages>"
 
+    def now(self) -> float:
+        """The time that it goes by, s since the epoch."""
+        return self._clock()
+
     @contextmanager
     def _call(self) -> Iterator[int]:
         """One operation, undisturbed by others; gives its time."""

@@ -47,6 +47,7 @@ OPERATIONS = (
 _TIMES = ("BARRIER_GAP_MAX", "LATCHED_WAIT", "OUTAGE", "PROBE_WAIT", "SHIFT", "TICK_GAP")
 _PLAIN = ("BLOB_TTL", "PACK_BYTES", "PACK_MESSAGES", "POISON_CRASHES", "RESENDS", "TICK_BYTES")
 _NEEDS = re.compile(r"-- needs: (.+)\n")
+_WORDS = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def _constants(body: str) -> str:
     values |= {name: str(getattr(rules, name)) for name in _PLAIN}
     values |= {name: f'"{getattr(rules, name)}"' for name in rules.__all__ if name.startswith("REASON_")}
     values["WAYS"] = _ways()
-    return "\n".join(f"local {name} = {value}" for name, value in values.items() if re.search(rf"\b{name}\b", body))
+    used = set(_WORDS.findall(body))
+    return "\n".join(f"local {name} = {value}" for name, value in values.items() if name in used)
 
 
 def _ways() -> str:

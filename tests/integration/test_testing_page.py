@@ -19,7 +19,7 @@ PROGRAMS = [block for block in BLOCKS if block not in FILES.values()]
 
 
 def test_the_page_has_examples():
-    assert len(SUITES) == 4
+    assert len(SUITES) == 5
     assert len(PROGRAMS) == 3
 
 

@@ -24,7 +24,7 @@ from django.core.mail import EmailMessage as DjangoMessage
 from django.core.mail import EmailMultiAlternatives as DjangoMulti
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import mailqueue.envelope
@@ -267,7 +267,6 @@ def refuses(call):
 
 
 @pytest.mark.usefixtures("django_settings")
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages())
 def test_every_message_that_can_be_sent_arrives_byte_for_byte_and_every_other_is_refused(message):
     if refuses(lambda: render(message)):
@@ -280,7 +279,6 @@ def test_every_message_that_can_be_sent_arrives_byte_for_byte_and_every_other_is
 
 
 @pytest.mark.usefixtures("django_settings")
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(messages(DjangoMessage, DjangoMulti))
 def test_django_messages_arrive_as_ours_with_the_same_bytes(message):
     if refuses(lambda: render(message)) or refuses(lambda: pack(message, id="1", now=1.0)):
@@ -420,7 +418,8 @@ tokens = st.one_of(st.just("mixed"), st.from_regex(precheck._TOKEN, fullmatch=Tr
 def plain_messages(draw):
     addresses = {name: draw(mailbox_lists) for name in ("to", "cc", "bcc", "reply_to")}
     message = EmailMultiAlternatives(draw(lines), draw(bodies), draw(mailboxes), headers=draw(fields), **addresses)
-    message.alternatives = draw(st.lists(st.tuples(bodies, text_types).map(lambda pair: EmailAlternative(*pair))))
+    versions = st.tuples(bodies, text_types).map(lambda pair: EmailAlternative(*pair))
+    message.alternatives = draw(st.lists(versions, max_size=2))
     message.attachments = draw(
         st.lists(
             st.one_of(
@@ -434,7 +433,6 @@ def plain_messages(draw):
     return message
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(plain_messages())
 def test_what_passes_at_a_glance_can_be_sent_and_is_packed_as_if_it_had_been_built(message):
     assume(passes(message))

@@ -147,6 +147,19 @@ def test_what_the_ledger_cannot_take_is_spooled(intake, ledger, spool, broker, c
     assert "action=spooled messages=2 reason=the ledger's store is away" in caplog.text
 
 
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(intake, ledger, caplog):
+    ledger.trouble["accept"] = AWAY
+    for number in range(5):
+        take(intake, f"m{number}")
+    ledger.trouble.clear()
+    for number in range(5, 8):
+        take(intake, f"m{number}")
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(told) == 2
+    assert told[0].startswith("action=spooled messages=1 reason=")
+    assert told[1] == "action=spooling_ended"
+
+
 def test_the_next_healthy_call_replays_it(intake, ledger, spool, broker, clock):
     ledger.trouble["accept"] = AWAY
     take(intake, "m1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import smtplib
 import ssl
 
@@ -10,6 +11,7 @@ import pytest
 from mailqueue.errors import RelayTrouble
 from mailqueue.mail.backends.smtp import EmailBackend
 from mailqueue.outcome import Ending
+from mailqueue.smtp.connection import reader_of
 from mailqueue.testing.script import drop, hang, raw, reply
 from mailqueue.testing.scripted import ScriptedServer
 
@@ -114,6 +116,17 @@ def test_a_link_that_drops_in_tls_after_the_last_byte_is_unknown(connect, messag
         assert next(outcomes).ending is Ending.UNKNOWN
         with pytest.raises(RelayTrouble):
             next(outcomes)
+
+
+def test_what_tls_says_by_itself_is_nothing_that_the_relay_said(connect, message, authority):
+    # TLS 1.3 sends tickets after the handshake: octets to be read, that hold no reply.
+    with ScriptedServer(tls=authority.valid()) as server:
+        backend = trusting(connect(server, use_tls=True), authority)
+        backend.open()
+        reader = reader_of(backend.connection)
+        select.select([backend.connection.sock], [], [], 0.5)
+        assert not reader.unasked()
+        assert backend.send_messages([message(1), message(2)]) == 2
 
 
 def test_a_large_message_goes_through_tls_whole(connect, message, authority):

@@ -162,25 +162,26 @@ def test_one_lost_at_the_end_of_an_idle_lane_is_found_by_a_barrier(bench):
 
 def test_a_backlog_is_never_mistaken_for_a_loss(bench):
     ids = [f"m{number:04}" for number in range(5000)]
-    for start in range(0, 5000, 10):
-        bench.accept(*ids[start : start + 10])  # tasks 1 to 500 of ten messages each
+    for start in range(0, 5000, 20):
+        bench.accept(*ids[start : start + 20])  # tasks 1 to 250 of twenty messages each
     lost = 7
     popped = 0
     republished = []
     for _second in range(120):
-        tasks = bench.live(1)
+        bench.clock.moved += 1
+        tasks = bench.tick()
         republished += [message_id for task in tasks for message_id, _envelope in task.items]
-        if popped < 250:
+        if popped < 125:
             popped += 5
             for number in range(popped - 4, popped + 1):
                 if number != lost:
-                    members = ids[(number - 1) * 10 : number * 10]
+                    members = ids[(number - 1) * 20 : number * 20]
                     bench.claim(*members, token=f"t{number}", number=number)
                     bench.ledger.begin(members, f"t{number}")
                     bench.ledger.record([Settlement(each, State.SENT) for each in members], f"t{number}")
-    assert sorted(republished) == ids[60:70]
-    assert bench.event("lost") == 10
-    assert bench.counts() == {"sent": 2490, "queued": 2510}
+    assert sorted(republished) == ids[120:140]
+    assert bench.event("lost") == 20
+    assert bench.counts() == {"sent": 2480, "queued": 2520}
 
 
 def test_what_was_just_popped_has_time_to_be_claimed(bench):

@@ -16,19 +16,14 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailqueue.errors import BadHeaderError
 from mailqueue.mail import message as ours
 from mailqueue.mail.address import sanitize_address
 
-EXAMPLES = settings(
-    max_examples=250,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+EXAMPLES = settings(derandomize=True)
 
 
 def charset(name, body_encoding):

@@ -158,3 +158,33 @@ def test_it_reads_lines_for_those_who_know_no_replies(link):
     assert reader.readline(100) == b"x" * 10 + b"\n"
     assert reader.readline(100) == b"rest"
     assert reader.readline(100) == b""
+
+
+def test_it_tells_without_waiting_whether_something_was_said_unasked(link):
+    reader, relay = link
+    reader._sock.settimeout(7)
+    assert not reader.unasked()
+    relay.sendall(b"421 bye\r\n")
+    assert reader.unasked()
+    assert reader.unasked()
+    assert reader.read(5) == (421, b"bye")
+    assert not reader.unasked()
+    assert reader._sock.gettimeout() == 5
+
+
+def test_a_link_that_was_hung_up_is_something_said(link):
+    reader, relay = link
+    relay.close()
+    assert reader.unasked()
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        reader.read(5)
+
+
+def test_without_poll_it_tries_to_read(link, monkeypatch):
+    monkeypatch.delattr("select.poll")
+    reader, relay = link
+    reader._sock.settimeout(7)
+    assert not reader.unasked()
+    assert reader._sock.gettimeout() == 7
+    relay.sendall(b"421 bye\r\n")
+    assert reader.unasked()

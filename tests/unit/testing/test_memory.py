@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kombu.connection import Connection
@@ -178,6 +179,29 @@ def test_the_queues_time_is_the_systems_and_what_was_added(queue):
 def test_when_nothing_will_fall_due_there_is_nothing_to_wait_for(queue):
     with pytest.raises(RuntimeError, match="nothing is going to fall due"):
         queue.advance()
+
+
+@pytest.mark.parametrize("late", [0, 4000])  # s that have passed in the queue before
+def test_what_has_expired_is_not_sent(queue, late):
+    if late:
+        queue.advance(late)
+    code = send("code", expires_at=timedelta(minutes=10))
+    queue.advance(590)
+    in_time = send("in time", expires_at=timedelta(minutes=10))
+    queue.advance(20)
+    queue.run()
+    assert (code.status().state, in_time.status().state) == ("expired", "sent")
+    assert [message.subject for message in queue.outbox] == ["in time"]
+
+
+def test_a_scheduled_message_waits_for_its_time(queue):
+    later = datetime.fromtimestamp(queue.now() + 86400, UTC)
+    receipt = send(send_at=later)
+    queue.run(86000)
+    assert (receipt.status().state, queue.outbox) == ("scheduled", [])
+    assert 0 < queue.advance() < 401
+    queue.run()
+    assert receipt.status().state == "sent"
 
 
 # -- a worker that dies
