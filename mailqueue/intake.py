@@ -190,7 +190,10 @@ class Intake:
             raise BrokerUnavailable(f"{why}; nor was it spooled: {worse}", message_ids=ids) from worse
         # Once loudly: an outage is one event, however many messages it meets.
         logger.log(
-            logging.INFO if self._spooling else logging.WARNING, "action=spooled messages=%d reason=%s", len(ids), trouble
+            logging.INFO if self._spooling else logging.WARNING,
+            "action=spooled messages=%d reason=%s",
+            len(ids),
+            trouble,
         )
         self._spooling = True
         for packed in shipment.load:

@@ -175,10 +175,12 @@ class SpoolFile:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        # Asked first: tables that another process makes meanwhile bring their application_id with them.
+        empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         version, application = (
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
         )
-        if application == 0 and not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        if application == 0 and empty:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to come before the first table
             application = _APPLICATION
         if application != _APPLICATION:

@@ -345,13 +345,12 @@ class MemoryLedger(Ledger):
         return (record for record in self._book.records.values() if record.state is state)
 
     def _age(self, record: Record) -> tuple[int, str, int, str]:
-        """Sorts messages of one state: by their index; but queued ones by the time since when they are queued."""
+        """Sorts messages of one state: by their index; but queued ones, whose numbers do not compare, by lane."""
         index = self._book.index_of(record.state, record.lane)
         score = self._book.score(index, record.id) if index else None
         assert score is not None, "every state that is listable has an index"
         by_lane = record.state in {State.SCHEDULED, State.QUEUED, State.DEFERRED}
-        age = record.updated if record.state is State.QUEUED else score
-        return (age, record.lane if by_lane else "", score, record.id)
+        return (0 if record.state is State.QUEUED else score, record.lane if by_lane else "", score, record.id)
 
     def _claimed(self, message_id: str, token: str, now: int) -> Record | None:
         """The record, if it is claimed under ``token``."""

@@ -93,18 +93,20 @@ class RedisLedger(Ledger):
             return Acceptance(0)
         arguments: list[Any] = [lane, int(restored), int(replayed)]
         for each in submissions:
-            times = rules.milliseconds(each.send_at), rules.milliseconds(each.expires_at)
-            arguments += (each.id, each.envelope, each.relay, int(each.on_unknown == "hold"), *times)
-            arguments += (rules.kept_key(each.key), each.key_digest, len(each.blobs), *each.blobs)
-        number, lacking, answers = [*self._call("accept", *arguments), []][:3]
+            arguments += (each.id, each.envelope, each.relay, _options(each), len(each.blobs), *each.blobs)
+        number, lacking, *more = self._call("accept", *arguments)
         if number < 0:
             place, first = lacking
             raise IdempotencyConflict(key=submissions[int(place)].key, message_id=first.decode())
+        if lacking:
+            return Acceptance(0, (), tuple(text.decode() for text in lacking))
+        answers, repeated = more
+        firsts = {asked.decode(): first.decode() for asked, first in zip(*[iter(repeated)] * 2, strict=True)}
         accepted = [
-            Accepted(first.decode() or each.id, State(state.decode()), int(at) / 1000, bool(new), each.id)
-            for each, (new, state, at, first) in zip(submissions, zip(*[iter(answers)] * 4, strict=True), strict=False)
+            Accepted(firsts.get(each.id, each.id), State(state.decode()), int(at) / 1000, bool(new), each.id)
+            for each, new, state, at in zip(submissions, answers[::3], answers[1::3], answers[2::3], strict=True)
         ]
-        return Acceptance(number, tuple(accepted), tuple(text.decode() for text in lacking))
+        return Acceptance(number, tuple(accepted))
 
     def durable(self, timeout: float) -> None:
         disk.wait_for_disk(self._client, f"{self._prefix}disk", timeout, self._where)
@@ -363,3 +365,12 @@ class RedisLedger(Ledger):
                 # The primary has become a replica: connect anew, to whom the name leads by now.
                 self._client.connection_pool.disconnect(inuse_connections=False)
             raise LedgerUnavailable(explain(error, self._where, self._timeout)) from error
+
+
+def _options(submission: Submission) -> str:
+    """What most messages do not have, as one argument: each costs the web process more than what it says."""
+    hold = submission.on_unknown == "hold"
+    if not (hold or submission.send_at or submission.expires_at or submission.key):
+        return ""
+    times = max(0, rules.milliseconds(submission.send_at)), max(0, rules.milliseconds(submission.expires_at))
+    return f"{hold:d} {times[0]} {times[1]} {submission.key_digest} {rules.kept_key(submission.key)}"

@@ -170,9 +170,11 @@ def resolvable(state: State) -> None:
 
 
 def kept_key(key: str) -> str:
-    """The idempotency key as the ledger keeps it: a long one would cost every record that has it dearly."""
+    """The idempotency key as the ledger keeps it: a long one, which its record could not hold cheaply, as a digest."""
     encoded = key.encode("utf-8", "surrogatepass")
-    return key if len(encoded) <= KEY_OCTETS else hashlib.sha256(encoded).hexdigest()
+    if len(encoded) <= KEY_OCTETS and encoded == key.encode("utf-8", "replace"):
+        return key
+    return hashlib.sha256(encoded).hexdigest()
 
 
 def listable(state: State) -> None:

@@ -1,25 +1,36 @@
 -- needs: common
 -- Record new messages as scheduled, or as queued under one new number of their lane; nothing at all while a blob is
 -- lacking, or when an idempotency key is another message's.
--- ARGV: lane, restored, replayed, then per message: id, envelope, relay, hold, send at, expires at, idempotency key, its
--- digest, number of blobs, the blobs' hashes. 0 and "" for none.
--- Reply: {number, lacking hashes, {per message: new, state, accepted at, id of the first under its key or ""}}, or
+-- ARGV: lane, restored, replayed, then per message: id, envelope, relay, options, number of blobs, the blobs' hashes.
+-- Options are "", or: hold, send at, expires at, digest of the key, idempotency key, with a space between; 0 for none.
+-- Reply: {number, lacking hashes, {per message: new, state, accepted at}, {id, the first one under its key...}}, or
 -- {-1, {place of the message whose key is taken, whose it is}}.
 
 local lane, restored, replayed = ARGV[FIRST], ARGV[FIRST + 1] == "1", ARGV[FIRST + 2] == "1"
-local known, keys, answer, lacking, asked, fresh, aliases = {}, {}, {}, {}, {}, {}, {}
+local known, keys, answer, lacking, asked, fresh, repeated = {}, {}, {}, {}, {}, {}, {}
+local QUEUED_NOW = {"queued", now}
+
+local NO_OPTIONS = {hold = "0", send_at = 0, expires_at = 0, key = ""}
+
+local function options_at(place)
+  local text = ARGV[place]
+  if text == "" then return NO_OPTIONS end
+  local hold, send_at, expires_at, digest, key = string.match(text, "^(%d) (%d+) (%d+) (%S*) (.*)$")
+  return {hold = hold, send_at = tonumber(send_at), expires_at = tonumber(expires_at), digest = digest, key = key}
+end
 
 local function known_message(id)
-  if not known[id] then
-    local v = call("HMGET", message(id), "s", "t")
-    known[id] = v[1] and v
+  local v = known[id]
+  if v == nil then
+    v = call("HMGET", message(id), "s", "t")
+    v = v[1] and v
+    known[id] = v
   end
-  return known[id]
+  return v
 end
 
 -- Who took the key, and the digest of its content.
 local function holder_of(key)
-  if key == "" then return nil end
   if not keys[key] then
     local id, digest = string.match(call("GET", key_holder(key)) or "", "^(%S+) (.*)$")
     if not id or not known_message(id) then return nil end -- a key outlives its message in a store that lost some
@@ -30,78 +41,83 @@ end
 
 local place = FIRST + 3
 while place <= #ARGV do
-  local id, key, digest, blobs = ARGV[place], ARGV[place + 6], ARGV[place + 7], tonumber(ARGV[place + 8])
-  local first, first_digest = id, digest
+  local id, options, blobs = ARGV[place], options_at(place + 3), tonumber(ARGV[place + 4])
   local v = known_message(id)
-  if not v then
-    first, first_digest = holder_of(key)
-    v = first and known[first]
+  if not v and options.key ~= "" then
+    local first, digest = holder_of(options.key)
+    if first then
+      if digest ~= options.digest then return {-1, {#answer / 3, first}} end
+      v = known[first]
+      repeated[id] = first
+    else
+      keys[options.key] = {id, options.digest}
+    end
   end
-  if v and first_digest ~= digest then return {-1, {#answer / 4, first}} end
-  if not v then
-    v = {tonumber(ARGV[place + 4]) > now and "scheduled" or "queued", now}
-    fresh[#fresh + 1] = {at = place, state = v[1]}
+  if v then
+    answer[#answer + 1] = 0
+  else
+    v = options.send_at > now and {"scheduled", now} or QUEUED_NOW
     known[id] = v -- a second one of this call is no longer new
-    if key ~= "" then keys[key] = {id, digest} end
-    for at = place + 9, place + 8 + blobs do
+    fresh[#fresh + 1] = {place = place, options = options}
+    for at = place + 5, place + 4 + blobs do
       local hash = ARGV[at]
       if not asked[hash] then
         asked[hash] = true
         if call("EXISTS", blob(hash)) == 0 then lacking[#lacking + 1] = hash end
       end
     end
-    first = id
     answer[#answer + 1] = 1
-  else
-    answer[#answer + 1] = 0
-    if first ~= id then aliases[id] = first end
   end
-  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = v[1], v[2], first == id and "" or first
-  place = place + 9 + blobs
+  answer[#answer + 1], answer[#answer + 2] = v[1], v[2]
+  place = place + 5 + blobs
 end
 if #lacking > 0 then return {0, lacking} end
 
 -- The first write of new messages is one that could grow: a full store refuses it, and with it the whole call.
 if #fresh == 0 then even_when_full() end
-local number = 0
-local function number_of_this()
-  if number == 0 then number = call("HINCRBY", lane_key(lane), "counter", 1) end
-  return number
+
+local function add_to(write, name, value, none)
+  if value ~= none then write[#write + 1], write[#write + 2] = name, value end
 end
 
+local number, scheduled = 0, 0
 for _, each in ipairs(fresh) do
-  local at = each.at
-  local id, key, blobs = ARGV[at], ARGV[at + 6], tonumber(ARGV[at + 8])
-  local score = each.state == "queued" and number_of_this() or ARGV[at + 4]
-  local write = {"HSET", message(id), "s", each.state, "l", lane, "t", now}
-  local function set(name, value, none)
-    if value ~= none then write[#write + 1], write[#write + 2] = name, value end
+  local at, options = each.place, each.options
+  local id = ARGV[at]
+  local write = {"HSET", message(id), "s", known[id][1], "l", lane, "t", now}
+  add_to(write, "r", ARGV[at + 2], "")
+  add_to(write, "h", options.hold, "0")
+  add_to(write, "e", options.expires_at, 0)
+  add_to(write, "i", options.key, "")
+  if known[id][1] == "queued" then
+    if number == 0 then number = call("HINCRBY", lane_key(lane), "counter", 1) end
+    enter("queued:" .. lane, id, number)
+  else
+    scheduled = scheduled + 1
+    add_to(write, "n", options.send_at)
+    enter("scheduled:" .. lane, id, options.send_at)
   end
-  set("r", ARGV[at + 2], "")
-  set("h", ARGV[at + 3], "0")
-  if each.state == "scheduled" then set("n", ARGV[at + 4]) end
-  if ARGV[at + 5] ~= "0" then
-    set("e", ARGV[at + 5])
-    enter("expiring", id, ARGV[at + 5])
-  end
-  set("i", key, "")
-  set("z", blobs, 0)
+  if options.expires_at > 0 then enter("expiring", id, options.expires_at) end
+  local blobs = tonumber(ARGV[at + 4])
+  add_to(write, "z", blobs, 0)
   for index = 1, blobs do
-    local hash = ARGV[at + 8 + index]
-    set("z" .. index, hash)
+    local hash = ARGV[at + 4 + index]
+    add_to(write, "z" .. index, hash)
     call("SADD", users(hash), id)
     call("PERSIST", blob(hash))
   end
   call(unpack(write))
   call("SET", envelope(id), ARGV[at + 1])
-  if key ~= "" then call("SET", key_holder(key), id .. " " .. ARGV[at + 7]) end
-  enter(each.state .. ":" .. lane, id, score)
-  add(counts, lane .. ":" .. each.state, 1)
+  if options.key ~= "" then call("SET", key_holder(options.key), id .. " " .. options.digest) end
 end
-for id, first in pairs(aliases) do
+add(counts, lane .. ":queued", #fresh - scheduled)
+add(counts, lane .. ":scheduled", scheduled)
+local firsts = {}
+for id, first in pairs(repeated) do
   event("repeated")
+  firsts[#firsts + 1], firsts[#firsts + 2] = id, first
   if replayed then call("SET", alias(id), first, "PX", RETENTION) end
 end
 if restored and #fresh > 0 then add(events, "restored", #fresh) end
 finish()
-return {number, lacking, answer}
+return {number, lacking, answer, firsts}

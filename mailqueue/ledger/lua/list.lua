@@ -6,31 +6,14 @@
 local state, only_lane, by_relay, relay = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == "1", ARGV[FIRST + 3]
 local after, limit = ARGV[FIRST + 4], tonumber(ARGV[FIRST + 5])
 
--- Numbers of different lanes do not compare: queued messages are as old as the time since when they are queued.
-local function age_of(id, score)
-  if state ~= "queued" then return tonumber(score) end
-  local v = call("HMGET", message(id), "u", "t")
-  return tonumber(v[1] or v[2] or 0)
-end
-
--- The first rank of an index at which a message is older than `age`, or as old if that counts as well.
-local function rank_of(index, age, or_equal)
-  local low, high = 0, call("ZCARD", index)
-  while low < high do
-    local middle = math.floor((low + high) / 2)
-    local entry = call("ZRANGE", index, middle, middle, "WITHSCORES")
-    local this = age_of(entry[1], entry[2])
-    if this > age or or_equal and this == age then high = middle else low = middle + 1 end
-  end
-  return low
-end
-
 -- Entries of one index from `rank` on, in order.
 local entries = {}
 local function read(name, lane, rank)
   local listed = call("ZRANGE", PREFIX .. name, rank, rank + limit - 1, "WITHSCORES")
   for place = 1, #listed, 2 do
-    entries[#entries + 1] = {id = listed[place], age = age_of(listed[place], listed[place + 1]), lane = lane, at = place}
+    -- Numbers of different lanes do not compare: queued messages come lane by lane, the others by their times.
+    local age = state == "queued" and 0 or tonumber(listed[place + 1])
+    entries[#entries + 1] = {id = listed[place], age = age, lane = lane, at = place}
   end
 end
 
@@ -42,15 +25,17 @@ else
   local from = call("HGET", message(after), "l")
   local own = from and PREFIX .. index_of(state, from)
   local rank = own and call("ZRANK", own, after)
-  local age = rank and age_of(after, call("ZSCORE", own, after))
+  local age = rank and call("ZSCORE", own, after)
   for _, lane in ipairs(lanes) do
     local index = index_of(state, lane)
     if not rank then
       read(index, lane, 0)
     elseif lane == from then
       read(index, lane, rank + 1)
-    else
-      read(index, lane, rank_of(PREFIX .. index, age, lane > from))
+    elseif state ~= "queued" then
+      read(index, lane, call("ZCOUNT", PREFIX .. index, "-inf", lane > from and "(" .. age or age))
+    elseif lane > from then
+      read(index, lane, 0)
     end
   end
   table.sort(entries, function(one, other)

@@ -1,6 +1,7 @@
 -- Relays in trouble: for each a hash, listed in a set. A relay that is well has neither.
 
 local RELAYS = PREFIX .. "relays"
+local NUMBERS = {since = true, ["until"] = true, wait = true, times = true, probing = true}
 local LATCH = "latch:" -- begins the fields that name settings whose credentials were refused
 
 local function relay_key(relay) return PREFIX .. "relay:" .. relay end
@@ -12,12 +13,8 @@ local function load_relay(relay)
   local r = {latched = {}}
   for place = 1, #v, 2 do
     local name, value = v[place], v[place + 1]
-    if string.sub(name, 1, #LATCH) == LATCH then
-      r.latched[#r.latched + 1] = string.sub(name, #LATCH + 1)
-      r[name] = value
-    else
-      r[name] = tonumber(value) or value
-    end
+    r[name] = NUMBERS[name] and tonumber(value) or value
+    if string.sub(name, 1, #LATCH) == LATCH then r.latched[#r.latched + 1] = string.sub(name, #LATCH + 1) end
   end
   r.times = r.times or 0
   return r
@@ -32,5 +29,5 @@ end
 
 -- Whether another than `owner` is asking it just now.
 local function is_probed(r, owner)
-  return r.prober and tostring(r.prober) ~= owner and r.probing > now and r.probing <= now + LEASE
+  return r.prober and r.prober ~= owner and r.probing > now and r.probing <= now + LEASE
 end

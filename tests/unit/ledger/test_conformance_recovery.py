@@ -452,3 +452,75 @@ def test_a_clock_set_forward_expires_nothing_at_once(live):
     assert live.ledger.renew(["a"], "t1") == [True]
     live.live(20)
     assert live.state("a") is State.SENDING
+
+
+# -- crowds
+
+
+def test_poison_among_good_neighbours_harms_only_itself(live):
+    ids = [f"m{number}" for number in range(20)]
+    live.accept(*ids)
+    killers = {"m7", "m13"}
+    tasks = [(tuple(ids), False)]
+    deaths = 0
+    for round_ in range(60):
+        for number, (members, alone) in enumerate(tasks):
+            token = f"r{round_}n{number}"
+            for message_id in live.granted(*members, token=token, alone=alone):
+                live.ledger.begin([message_id], token)
+                if message_id in killers:
+                    deaths += 1
+                    live.ledger.free("w:1")
+                    break
+                assert live.record(message_id, State.SENT, token=token)
+        tasks = [(tuple(each for each, _ in task.items), task.alone) for task in live.live(3) if task.items]
+    assert {each for each in ids if live.state(each) is State.FAILED} | {
+        each for each in ids if live.state(each) is State.HELD
+    } == killers
+    assert live.counts()["sent"] == 18
+    assert deaths <= 2 * 4
+
+
+def test_an_outage_longer_than_a_lease_costs_no_message_a_crash(live):
+    live.accept("a", "b", "c")
+    live.granted("a", "b", "c")
+    live.ledger.begin(["a", "b"], "t1")
+    live.jump(3600)  # during which neither workers nor ticks reach the store
+    live.tick()
+    assert live.record("a", State.SENT)
+    assert live.ledger.begin(["c"], "t1") == [True]
+    assert live.ledger.renew(["b"], "t1") == [True]
+    live.live(25)
+    assert [live.state(each) for each in "abc"] == ["sent", "sending", "sending"]
+    assert live.event("crashed") == 0
+    live.live(10)  # the worker has died meanwhile
+    assert [live.ledger.get(each).unknowns for each in "abc"] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("jump", [-2000, -3, 3, 100_000])
+def test_wherever_the_clock_jumps_all_is_sent_once(live, jump):
+    ids = [f"m{number}" for number in range(30)]
+    live.accept(*ids[:10])
+    live.accept(*ids[10:20], send_at=live.clock.now() + 5)
+    live.accept(*ids[20:])
+    live.granted(*ids[20:], token="td")
+    live.ledger.release(ids[20:], "td", due_in=5)
+    live.granted(*ids[:5])
+    live.jump(jump)
+    live.ledger.begin(ids[:5], "t1")
+    for message_id in ids[:5]:
+        assert live.record(message_id, State.SENT)
+    live.granted(*ids[5:10], token="t2", number=9)
+    first = len(live.published)
+    live.live(max(0, -jump) + 30)
+    for message_id in ids[5:10]:
+        live.ledger.begin([message_id], "t2")
+        live.record(message_id, State.SENT, token="t2")
+    for task in live.published[first:]:
+        for message_id, _envelope in task.items:
+            if live.granted(message_id, token=f"n{task.number}", number=task.number, alone=task.alone):
+                live.ledger.begin([message_id], f"n{task.number}")
+                live.record(message_id, State.SENT, token=f"n{task.number}")
+    live.live(60)
+    assert live.counts() == {"sent": 30}
+    assert live.event("unknown") == 0

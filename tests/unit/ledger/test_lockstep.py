@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from mailqueue.errors import MessageNotFound
+from mailqueue.errors import IdempotencyConflict, IllegalTransition, MessageNotFound
 from mailqueue.ledger.base import Settlement, Submission
-from mailqueue.ledger.rules import SETTLEMENT_STATES
+from mailqueue.ledger.rules import RESOLUTIONS, SETTLEMENT_STATES
 from mailqueue.ledger.states import State
 from mailqueue.outcome import Result, Verdict
 from mailqueue.smtp.reply import Reply
@@ -53,10 +53,16 @@ class Lockstep(RuleBasedStateMachine):
         self.accepted = 0
 
     def both(self, call):
-        """The answer of both ledgers, which is the same."""
-        ours, theirs = call(self.memory.ledger), call(self.store.ledger)
+        """The answer of both ledgers, which is the same; or what both raise."""
+        ours, theirs = (self.answer(call, bench.ledger) for bench in (self.memory, self.store))
         assert ours == theirs
         return ours
+
+    def answer(self, call, ledger):
+        try:
+            return call(ledger)
+        except (IdempotencyConflict, IllegalTransition, MessageNotFound) as error:
+            return type(error), vars(error)
 
     @rule(
         lane=st.sampled_from(LANES),
@@ -75,6 +81,59 @@ class Lockstep(RuleBasedStateMachine):
     def accept_plain(self, ids):
         answer = self.both(lambda ledger: ledger.accept("default", [Submission(each, b"e") for each in ids]))
         self.accepted += sum(each.new for each in answer.accepted)
+
+    @rule(
+        ids=some_ids,
+        send_in=st.sampled_from((-1.0, 20.0, 5000.0)),
+        expires_in=st.sampled_from((None, 15.0, 60.0)),
+        key=st.sampled_from(("", "k1", "k2" * 40)),
+        digest=st.sampled_from("xxy"),
+        replayed=st.booleans(),
+    )
+    def accept_for_later(self, ids, send_in, expires_in, key, digest, replayed):
+        now = self.memory.clock.now()
+        times = {"send_at": now + send_in, "expires_at": now + expires_in if expires_in else 0.0}
+        wanted = [Submission(each, b"e", key=key, key_digest=digest, on_unknown="hold", **times) for each in ids]
+        answer = self.both(lambda ledger: ledger.accept("default", wanted, replayed=replayed))
+        if not isinstance(answer, tuple):
+            self.accepted += sum(each.new for each in answer.accepted)
+
+    @rule(ids=some_ids)
+    def cancel(self, ids):
+        self.both(lambda ledger: ledger.cancel(ids))
+
+    @rule(ids=some_ids)
+    def hold(self, ids):
+        self.both(lambda ledger: ledger.hold(ids, "by hand"))
+
+    @rule(ids=some_ids)
+    def unhold(self, ids):
+        self.both(lambda ledger: ledger.unhold(ids))
+
+    @rule(ids=some_ids)
+    def requeue(self, ids):
+        self.both(lambda ledger: ledger.requeue(ids))
+
+    @rule(each=st.sampled_from(IDS), state=st.sampled_from(sorted(RESOLUTIONS)), found=results)
+    def resolve(self, each, state, found):
+        self.both(lambda ledger: ledger.resolve(each, state, reason="found", results=found))
+
+    @rule(
+        owner=owners,
+        delay=st.sampled_from((5.0, 90.0)),
+        latch=st.sampled_from(("", "", "f1")),
+        relay=st.sampled_from(("", "eu")),
+    )
+    def relay_trouble(self, owner, delay, latch, relay):
+        self.both(lambda ledger: ledger.relay_trouble(relay, owner=owner, delay=delay, latch=latch, reason="no"))
+
+    @rule(owner=owners, fingerprint=st.sampled_from(("f1", "f2")), relay=st.sampled_from(("", "eu")))
+    def relay_probe(self, owner, fingerprint, relay):
+        self.both(lambda ledger: ledger.relay_probe(relay, owner, fingerprint=fingerprint))
+
+    @rule(relay=st.sampled_from(("", "eu")), by_hand=st.booleans())
+    def relay_recovered(self, relay, by_hand):
+        self.both(lambda ledger: ledger.relay_recovered(relay, by_hand=by_hand))
 
     @rule(key=st.sampled_from(HASHES))
     def put_blob(self, key):
@@ -162,6 +221,8 @@ class Lockstep(RuleBasedStateMachine):
     def views_agree(self):
         for state in LISTED:
             self.both(lambda ledger, state=state: ledger.list(state))
+            self.both(lambda ledger, state=state: ledger.list(state, lane="default", after="b", limit=2))
+        self.both(lambda ledger: ledger.relay_states())
         self.both(lambda ledger: ledger.owners("w"))
         self.both(lambda ledger: ledger.get_blobs(HASHES))
 
@@ -190,6 +251,7 @@ def run(benches, examples):
             max_examples=round(examples * settings().max_examples / 400),  # so many in CI; see tests/conftest.py
             stateful_step_count=40,
             deadline=None,
+            phases=(Phase.generate, Phase.shrink),  # to explain a failure takes longer than a test may
             suppress_health_check=list(HealthCheck),
             database=None,
         ),

@@ -9,7 +9,7 @@ import time
 import pytest
 import redis
 
-from mailqueue.errors import LedgerUnavailable
+from mailqueue.errors import IllegalTransition, LedgerUnavailable
 from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.redis import RedisLedger
 from mailqueue.ledger.states import State
@@ -97,6 +97,11 @@ def spied(ledger, client):
 def test_an_operation_is_one_call_whatever_the_number_of_messages(stored):
     ids = [f"m{number}" for number in range(100)]
     ledger = stored.ledger
+
+    def resolve():
+        with pytest.raises(IllegalTransition):
+            ledger.resolve("m1", State.SENT)
+
     operations = {
         "put_blobs": lambda: ledger.put_blobs({f"h{number}": b"x" for number in range(10)}),
         "get_blobs": lambda: ledger.get_blobs([f"h{number}" for number in range(10)]),
@@ -110,6 +115,15 @@ def test_an_operation_is_one_call_whatever_the_number_of_messages(stored):
         "free": lambda: ledger.free("w"),
         "tick": ledger.tick,
         "unpublished": lambda: ledger.unpublished(ids),
+        "hold": lambda: ledger.hold(ids, "why"),
+        "unhold": lambda: ledger.unhold(ids),
+        "requeue": lambda: ledger.requeue(ids),
+        "cancel": lambda: ledger.cancel(ids[90:]),
+        "resolve": resolve,
+        "relay_trouble": lambda: ledger.relay_trouble("eu", owner="w", delay=5.0),
+        "relay_probe": lambda: ledger.relay_probe("eu", "w"),
+        "relay_states": ledger.relay_states,
+        "relay_recovered": lambda: ledger.relay_recovered("eu"),
         "owners": lambda: ledger.owners(""),
         "get": lambda: ledger.get("m1"),
         "list": lambda: ledger.list(State.QUEUED),
@@ -212,3 +226,24 @@ def test_a_timeout_is_not_tried_again(stored):
 def test_importing_the_ledger_imports_no_redis():
     code = "import sys, mailqueue.ledger.open; sys.exit('redis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.store
+@pytest.mark.parametrize("stored", ["valkey"], indirect=True)
+def test_a_backlog_of_200_000_with_one_message_requeued_is_not_published_twice(stored):
+    """The one is published anew behind all others; a worker pops some, slowly; nothing is taken for lost."""
+    ledger = stored.ledger
+    stored.live(1)
+    for start in range(0, 200_000, 100):
+        ledger.accept("bulk", [Submission(f"m{number}", b"e") for number in range(start, start + 100)])
+    stored.begun("m0", lane="bulk", token="t0", number=1)
+    stored.record("m0", State.FAILED, token="t0")
+    assert ledger.requeue(["m0"]) == ["deferred"]
+    for number in range(1, 61):
+        ids = [f"m{each}" for each in range((number - 1) * 100, number * 100) if each > 0]
+        stored.begun(*ids, lane="bulk", number=number)
+        assert all(ledger.record([Settlement(each, State.SENT) for each in ids], "t1"))
+        stored.live(2)
+    assert [task.items for task in stored.published if task.items] == [(("m0", b"e"),)]
+    assert (stored.event("lost"), stored.event("barriers")) == (0, 0)
+    assert sum(stored.counts("bulk").values()) == 200_000

@@ -29,3 +29,16 @@ def test_the_reasons_of_the_ledger_itself_fit():
 
 def test_time_is_whole_milliseconds():
     assert [rules.milliseconds(s) for s in (0, 0.5, 1.0004, -2)] == [0, 500, 1000, -2000]
+
+
+@given(st.text(st.characters()))
+def test_a_key_is_kept_as_text_that_fits_a_listpack(key):
+    kept = rules.kept_key(key)
+    assert len(kept.encode()) <= rules.KEY_OCTETS
+    assert kept == rules.kept_key(key)
+
+
+def test_short_keys_are_kept_as_they_are_and_others_apart():
+    assert rules.kept_key("order 7") == "order 7"
+    assert rules.kept_key("") == ""
+    assert len({rules.kept_key(key) for key in ("x" * 64, "x" * 65, "x" * 66, "\udc80", "\udc81")}) == 5
