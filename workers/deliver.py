@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 LATER = 60.0  # s, for what a deploy may mend: a relay that this worker cannot build, a bug
 LOOK_UP_EVERY = 0.05  # s between looks for mail in a higher lane: far below what a person notices
+LOOK_AGAIN = 5.0  # s after a look that failed: each may take seconds that are the mail's
 
 
 def state_of(results: Mapping[str, Result]) -> State:
@@ -162,6 +163,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - any broker's errors; urgent mail is no reason to lose this batch
             logger.warning("action=look_up_failed reason=%s", type(error).__name__)
             self._process.drop_tap()
+            self._looked_at = time.monotonic() + LOOK_AGAIN
             return False
 
     def _lanes_above(self, lane: str) -> list[str]:

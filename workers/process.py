@@ -5,6 +5,7 @@ Built on first use, so that a child opens everything after its fork.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STOP", "WORKER", "Process", "close", "current"]
 
+#: s without a look at a broker that has failed. Each may cost seconds, and the claimed mail does not need them.
+TAP_PAUSE = 5.0
 #: Names this worker among all; children inherit it, so that the main process can tell whose claims a dead child held.
 WORKER = uuid.uuid4().hex[:12]
 #: Shared with the children, which are forked after this was made.
@@ -98,18 +101,23 @@ class Process:
         return [lane for lane in LANES if queue_name(lane) in consumed]
 
     def tap(self) -> Tap:
-        """This thread's way to the queues."""
+        """This thread's way to the queues; raises ConnectionError at once for a while after it has failed."""
         tap: Tap | None = getattr(self._taps, "tap", None)
         if tap is None:
+            if time.monotonic() < getattr(self._taps, "again_at", 0.0):
+                raise ConnectionError("the broker has failed a moment ago")
             tap = self._taps.tap = open_tap(self.app.connection_for_read())
         return tap
 
     def drop_tap(self) -> None:
-        """The tap's connection has failed: the next use opens another."""
+        """The tap has failed, or could not be opened: after a while the next use opens another."""
+        if time.monotonic() >= getattr(self._taps, "again_at", 0.0):
+            self._taps.again_at = time.monotonic() + TAP_PAUSE
         tap: Tap | None = getattr(self._taps, "tap", None)
         if tap is not None:
             self._taps.tap = None
-            tap.close()
+            with contextlib.suppress(Exception):  # closing says goodbye, over the connection that has failed
+                tap.close()
 
     def close(self) -> None:
         """QUIT all connections, end the keeper, leave the ledger."""

@@ -32,3 +32,15 @@ def test_a_worker_checks_whose_certificate_rabbitmq_has_and_hides_the_password()
     )
     assert "'server_hostname': 'mq.example.com'" in found.stdout
     assert "hunter2" not in found.stdout
+
+
+def test_a_redis_that_has_frozen_ends_the_workers_connection():
+    environment = clean_environment(MAILQUEUE_BROKER_URL="redis://127.0.0.1:1/0")
+    program = (
+        "from workers import app\noptions = app.conf.broker_transport_options\n"
+        "print(options['socket_timeout'], options['socket_connect_timeout'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.split() == ["10", "4"]

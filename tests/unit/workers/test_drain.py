@@ -361,6 +361,15 @@ def test_mail_in_a_higher_lane_ends_the_batch_between_two_messages(process, back
     assert all(found.attempts == 0 for found in entries(process, parcel)[2:])
 
 
+def test_a_look_that_failed_is_not_repeated_for_each_message(process, backend, tap, queue, monkeypatch):
+    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    looks = []
+    tap.waiting = lambda lanes: looks.append(lanes) or 1 / 0
+    drain(queue(*(mail(str(n)) for n in range(5)), lane="bulk"), process)
+    assert len(backend.sent) == 5
+    assert len(looks) == 1
+
+
 def test_a_lower_lane_does_not(process, backend, tap, queue, monkeypatch):
     monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
     tap.full = {"bulk"}
