@@ -9,7 +9,7 @@ import time
 import pytest
 import redis
 
-from mailqueue.errors import LedgerUnavailable
+from mailqueue.errors import LedgerFault, LedgerUnavailable
 from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.redis import RedisLedger
 from mailqueue.ledger.states import State
@@ -212,3 +212,15 @@ def test_a_timeout_is_not_tried_again(stored):
 def test_importing_the_ledger_imports_no_redis():
     code = "import sys, mailqueue.ledger.open; sys.exit('redis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_error_of_our_own_script_is_not_said_to_be_an_outage(stored, monkeypatch):
+    """Whoever repeats until the store answers would repeat it for ever."""
+    answer = redis.ResponseError("user_script:31: too many results to unpack script: 8a1f, on @user_script:31.")
+
+    def fail(*_command):
+        raise answer
+
+    monkeypatch.setattr(stored.ledger._client, "execute_command", fail)
+    with pytest.raises(LedgerFault, match="too many results to unpack"):
+        stored.ledger.counts()
