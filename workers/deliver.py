@@ -46,7 +46,7 @@ def state_of(results: Mapping[str, Result]) -> State:
 
 
 class Delivery:
-    """One run over the attempts of a batch. What it has not begun when it must stop is given back at no charge."""
+    """One run, or several, over the attempts of a batch. What it has not begun when it must stop is given back at no charge."""
 
     def __init__(self, process: Process, batch: Batch) -> None:
         self._process = process
@@ -54,6 +54,7 @@ class Delivery:
         self._higher = self._lanes_above(batch.lane)
         self._looked_at = time.monotonic()
         self._stopped = False
+        self._evidence: dict[str, Evidence] = {}
 
     def run(self, attempts: Sequence[Attempt]) -> None:
         """Deliver ``attempts``; returns when each is recorded or given back."""
@@ -76,7 +77,7 @@ class Delivery:
 
     def _deliver_all(self, relay: str, pending: dict[int, Attempt]) -> None:
         """Deliver over as many connections as it takes, unless the relay is in trouble."""
-        evidence = Evidence()
+        evidence = self._evidence.setdefault(relay, Evidence())
         try:
             while pending and not self._stopped:
                 reconnecting(self._process.sleep, evidence.worth_another)(self._deliver_some, relay, pending, evidence)
