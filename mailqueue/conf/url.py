@@ -8,7 +8,6 @@ either spelling; each library gets its own.
 from __future__ import annotations
 
 import re
-import ssl
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -25,7 +24,7 @@ _FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS: Final = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 _SENTINEL: Final = ("ssl", *_TLS, "sentinel_username", "sentinel_password", "master_name", "service_name")
 _TRUE: Final = ("1", "true", "yes")
-_VERIFY: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_VERIFY: Final = {"none": 0, "optional": 1, "required": 2}  # ssl.CERT_NONE and so on, without the cost of importing it
 
 #: s; the patience with sentinels of those who state none of their own.
 _ASKED: Final = {"socket_timeout": 4.0, "socket_connect_timeout": 2.0}
@@ -172,7 +171,7 @@ def _amqp_tls(url: str) -> dict[str, Any]:
     verification = _VERIFY[_verification(options)]
     tls: dict[str, Any] = {name.removeprefix("ssl_"): options[name] for name in _FILES if name in options}
     tls["cert_reqs"] = verification
-    if verification is not ssl.CERT_NONE and _checks_name(options):
+    if verification and _checks_name(options):
         tls["server_hostname"] = _host(split(url)[0])
     return tls
 
