@@ -169,5 +169,5 @@ class Connections:
         try:
             if close is not None:
                 close()
-        except Exception:
-            logger.warning("action=close_failed", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - any class's errors; the connection is given up, and nothing is lost
+            logger.warning("action=close_failed error=%s", type(error).__name__)
