@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable, RelayTrouble
@@ -90,7 +91,9 @@ class Delivery:
         except LedgerUnavailable:
             raise  # only at the end of a shutdown: nothing more can be recorded
         except Exception as error:  # the boundary of a task: a bug, ours or a backend's, costs no message its record
-            logger.exception("action=delivery_failed relay=%s", relay or "default")
+            name = type(error).__name__
+            logger.error("action=delivery_failed relay=%s error=%s at=%s", relay or "default", name, _where(error))  # noqa: TRY400 - its words may repeat an address
+            logger.debug("action=delivery_failed relay=%s", relay or "default", exc_info=True)
             self._abandon(pending, type(error).__name__)
 
     def _deliver_some(self, relay: str, pending: dict[int, Attempt], evidence: Evidence) -> None:
@@ -112,7 +115,7 @@ class Delivery:
                     if outcome.ending is Ending.UNKNOWN:
                         lost = attempt
                         evidence.answer_lost()
-                    else:
+                    elif not outcome.local:
                         proven = True
                         connection.count()
                         evidence.answered()
@@ -121,7 +124,7 @@ class Delivery:
         except RelayTrouble as trouble:
             evidence.trouble(unsent or lost)
             if unsent is not None and self._is_to_blame(unsent, trouble, pending, evidence, first=not proven):
-                self._charge_unsent(unsent, pending)
+                self._charge_unsent(unsent, trouble, pending)
             elif not proven:
                 raise
 
@@ -207,10 +210,12 @@ class Delivery:
             self._surely(self._process.ledger.unbegin, [attempt.id], self._batch.token)
             self._batch.unbegun([attempt.id])
 
-    def _charge_unsent(self, attempt: Attempt, pending: dict[int, Attempt]) -> None:
-        """An attempt that ended with lost connections alone."""
-        lost = Result(Verdict.DEFERRED, Reply(451, "4.4.2 the connection was lost before the message was sent"))
-        attempt.settle(dict.fromkeys(attempt.message.recipients(), lost))
+    def _charge_unsent(self, attempt: Attempt, trouble: RelayTrouble, pending: dict[int, Attempt]) -> None:
+        """An attempt that ended with lost connections alone; ``trouble`` is the last of them."""
+        reply = Reply(451, "4.4.2 the connection was lost before the message was sent")
+        if trouble.code is not None and 400 <= trouble.code < 500:
+            reply = Reply(trouble.code, trouble.text)
+        attempt.settle(dict.fromkeys(attempt.message.recipients(), Result(Verdict.DEFERRED, reply)))
         self._record(attempt, self._answered(attempt))
         self._batch.ended([attempt.id])
         del pending[id(attempt.message)]
@@ -281,6 +286,12 @@ class Delivery:
     def _surely(self, call: Callable[..., T], *args: Any) -> T:
         """Repeat a call to the ledger until it is taken: nothing further is begun before that."""
         return until_recorded(self._process.give_up())(call, *args)
+
+
+def _where(error: BaseException) -> str:
+    """Where an exception was raised, file by file from our call on: what is left of a traceback without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames)
 
 
 def _reason(results: Mapping[str, Result]) -> str:
