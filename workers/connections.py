@@ -93,12 +93,10 @@ class Connections:
         gets a new one.
         """
         now = self._clock()
-        for key, connection in self._all():
+        for connection in self._all():
             if now - connection.used_at >= connection.limits.idle and connection.lock.acquire(blocking=False):
                 connection.gone = True
-                with self._lock:
-                    if self._connections.get(key) is connection:
-                        del self._connections[key]
+                self._forget(connection)
                 connection.lock.release()
                 if connection.opened_at:
                     self._close(connection)
@@ -107,7 +105,7 @@ class Connections:
         """Close everything at once, politely (QUIT). What is in use, or not closed, after ``wait`` s is left as it is."""
         threads = [
             threading.Thread(target=self._close_unused, args=(connection, wait), name="mailqueue-closer", daemon=True)
-            for _, connection in self._all()
+            for connection in self._all()
         ]
         until = time.monotonic() + wait
         for thread in threads:
@@ -122,9 +120,14 @@ class Connections:
             finally:
                 connection.lock.release()
 
-    def _all(self) -> list[tuple[tuple[int, str], Connection]]:
+    def _all(self) -> list[Connection]:
         with self._lock:
-            return list(self._connections.items())
+            return list(self._connections.values())
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            for key in [key for key, value in self._connections.items() if value is connection]:
+                del self._connections[key]
 
     def _locked(self, relay: str) -> Connection:
         """The connection of this thread, its lock held."""
