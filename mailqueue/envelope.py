@@ -51,6 +51,9 @@ class Limits:
     message_bytes: int = 25 * 1024 * 1024  # as rendered, estimated within a few per cent
     recipients: int = 1000
     header_bytes: int = 256 * 1024  # relays take less of one field: Postfix's header_size_limit is 102,400
+    parts: int = (
+        1000  # attachments and alternatives, and large parts inside of them; a script of the ledger takes 4,000
+    )
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=VERSION):
@@ -101,12 +104,16 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
 
     def blobs(self) -> tuple[str, ...]:
         """The content hashes of the large parts that it refers to, each once."""
-        return tuple(dict.fromkeys(self._blobs()))
+        return tuple(self.sizes())
 
-    def _blobs(self) -> Iterator[str]:
+    def sizes(self) -> dict[str, int]:
+        """Octets of each large part that it refers to, by content hash."""
+        return {blob.sha256: blob.size for blob in self._blobs()}
+
+    def _blobs(self) -> Iterator[Blob]:
         for content in (self.body, self.raw):
             if isinstance(content, Blob):
-                yield content.sha256
+                yield content
         for part in (*self.alternatives, *self.attachments):
             yield from part.blobs()
 
@@ -137,6 +144,7 @@ def pack(
     if not (callable(getattr(message, "message", None)) and callable(getattr(message, "recipients", None))):
         raise TypeError(f"{type(message).__name__} is no mail message: it has no message() and recipients()")
     _check_number(message, limits)
+    _check_parts(message, limits)
     encoding = _encoding(message)
     kind = _kind(message, encoding)
     luggage = Luggage()
@@ -160,6 +168,8 @@ def pack(
             size=luggage.size,
             limit=limits.message_bytes,
         )
+    if len(luggage.blobs) > limits.parts:
+        raise InvalidMessage(f"the message has {len(luggage.blobs)} large parts, and {limits.parts} is the limit")
     envelope = Envelope(
         id=id,
         created=now,
@@ -238,6 +248,12 @@ def _check_number(message: Any, limits: Limits) -> None:
             count=count,
             limit=limits.recipients,
         )
+
+
+def _check_parts(message: Any, limits: Limits) -> None:
+    count = sum(len(getattr(message, name, None) or ()) for name in ("alternatives", "attachments"))
+    if count > limits.parts:
+        raise InvalidMessage(f"the message has {count} parts, and {limits.parts} is the limit: attach an archive")
 
 
 def _check_addresses(message: Any, encoding: str | Charset) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "ImproperlyConfigured",
     "InvalidMailer",
     "InvalidMessage",
+    "LedgerFault",
     "LedgerUnavailable",
     "MailQueueError",
     "MailerDoesNotExist",
@@ -109,7 +110,8 @@ class BrokerUnavailable(MailQueueError, ConnectionError):
     """The message could not be accepted within MAILQUEUE_DEADLINE.
 
     The store may have taken it all the same, its answer lost: enqueueing the same message again may therefore
-    queue it twice, unless it goes under the id given in ``message_ids``.
+    queue it twice, unless both calls give it the same ``idempotency_key``. Without one, ask ``status()`` of the ids in
+    ``message_ids`` first: MessageNotFound says that the store does not have it.
     """
 
     def __init__(self, message: str, *, message_ids: Iterable[str] = ()) -> None:
@@ -119,6 +121,13 @@ class BrokerUnavailable(MailQueueError, ConnectionError):
 
 class LedgerUnavailable(MailQueueError, ConnectionError):
     """The store of the ledger did not answer, or refused to write. The call may have taken effect."""
+
+
+class LedgerFault(MailQueueError, RuntimeError):
+    """The store answers, and cannot carry out our call: a bug, or keys that are not ours. To repeat it mends nothing.
+
+    The call may have taken effect in part.
+    """
 
 
 class SpoolError(MailQueueError, OSError):

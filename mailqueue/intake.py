@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from mailqueue.codec import Parcel, decode
-from mailqueue.errors import BrokerUnavailable, LedgerUnavailable, MessageNotFound, SpoolError, WireError
+from mailqueue.errors import BrokerUnavailable, LedgerFault, LedgerUnavailable, MessageNotFound, SpoolError, WireError
 from mailqueue.ledger.states import State
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Intake:
             self._check_time(end)
             envelope = self.ledger.get(first).envelope
             return decode(envelope).message_id if envelope else ""
-        except (LedgerUnavailable, MessageNotFound, WireError):
+        except (LedgerUnavailable, LedgerFault, MessageNotFound, WireError):
             return ""
 
     def _publish(self, lane: str, shipment: Shipment, number: int, end: float) -> None:
@@ -161,7 +161,7 @@ class Intake:
         try:
             self._check_time(end)
             self.ledger.unpublished([id_ for id_, _envelope in items])
-        except LedgerUnavailable as trouble:
+        except (LedgerUnavailable, LedgerFault) as trouble:
             logger.warning("action=unpublished_failed messages=%d error=%s", len(items), trouble)
         else:
             for packed in load:
@@ -221,7 +221,7 @@ class Intake:
             if self.spool.waiting():
                 self.spool.replay(self.ledger, self._publisher, _REPLAY_MESSAGES, octets=_REPLAY_OCTETS, within=within)
                 pause = (time.monotonic() - began) / _SHARE
-        except (LedgerUnavailable, SpoolError) as trouble:
+        except (LedgerUnavailable, LedgerFault, SpoolError) as trouble:
             logger.warning("action=replay_failed error=%s", trouble)
             pause = _LOOK_AFTER_TROUBLE
         finally:

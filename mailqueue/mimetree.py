@@ -55,11 +55,11 @@ class MimeTree(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     epilogue: Content | None = None
     default_type: str = "text/plain"
 
-    def blobs(self) -> Iterator[str]:
-        """The content hashes of the large payloads in it."""
+    def blobs(self) -> Iterator[Blob]:
+        """The large payloads in it."""
         for content in (self.payload, self.preamble, self.epilogue):
             if isinstance(content, Blob):
-                yield content.sha256
+                yield content
         for part in self.parts or ():
             yield from part.blobs()
 

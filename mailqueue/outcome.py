@@ -43,12 +43,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the attempt at ``message`` ended; ``results`` maps each settled recipient (addr-spec) to its result."""
+    """How the attempt at ``message`` ended; ``results`` maps each settled recipient (addr-spec) to its result.
+
+    ``local``: no relay was asked, the backend itself has refused what is no mail.
+    """
 
     message: Any
     ending: Ending
     results: Mapping[str, Result] = field(default_factory=dict)
     reason: str = ""
+    local: bool = False
 
 
 #: Called with the messages whose last bytes are about to go out; says for each whether it is still to be sent.

@@ -28,10 +28,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     content: Content | MimeTree
     bare: bool = False
 
-    def blobs(self) -> Iterator[str]:
-        """The content hashes of what is stored elsewhere of it."""
+    def blobs(self) -> Iterator[Blob]:
+        """What is stored elsewhere of it."""
         if isinstance(self.content, Blob):
-            yield self.content.sha256
+            yield self.content
         elif isinstance(self.content, MimeTree):
             yield from self.content.blobs()
 

@@ -147,6 +147,12 @@ class Publisher:
         # Each server of a list is tried once; kombu's own default is to try for ever.
         options |= {"max_retries": servers - 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
         options |= self._options
+        if "sentinel_kwargs" in options:  # asked in turn, and as patiently as the primary
+            options["sentinel_kwargs"] = {
+                **options["sentinel_kwargs"],
+                "socket_timeout": answer,
+                "socket_connect_timeout": connect,
+            }
         return Connection(self._url, connect_timeout=connect, transport_options=options)  # type: ignore[no-untyped-call]
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "install"]
 
+#: s; for Redis alone, whose blocking pop takes 1 s: one that is silent for longer is frozen or gone. RabbitMQ has
+#: heartbeats, and ignores these.
+_BOUNDS = {"socket_timeout": 10, "socket_connect_timeout": 4}
+
 
 def install(app: Celery) -> Task:
     """Let the workers of ``app`` deliver mail; returns the registered task.
@@ -40,7 +44,12 @@ def _settings() -> dict[str, Any]:
         "broker_write_url": broker,
         "broker_connection_retry_on_startup": True,
         # Lanes are popped in the order of `task_queues`: a password reset never waits behind a newsletter.
-        "broker_transport_options": {"queue_order_strategy": "priority", "socket_keepalive": True, **options},
+        "broker_transport_options": {
+            "queue_order_strategy": "priority",
+            "socket_keepalive": True,
+            **_BOUNDS,
+            **options,
+        },
         "task_queues": [task_queue(lane) for lane in LANES],
         "task_default_queue": queue_name("default"),
         "task_ignore_result": True,

@@ -11,29 +11,48 @@ from typing import TYPE_CHECKING, Any
 from mailqueue import conf
 from mailqueue.errors import RelayTrouble
 from mailqueue.mail import get_connection, mailers
+from mailqueue.mail.address import envelope_address
 from mailqueue.outcome import Ending, OnBegin, Outcome, Result, Verdict
 from mailqueue.smtp.classify import Scope, Stage, classify
 from mailqueue.smtp.reply import Reply
-from mailqueue.smtp.trouble import trouble_of
+from mailqueue.smtp.timeouts import RFC_5321
+from mailqueue.smtp.trouble import may_pass, trouble_of, trouble_with
 from workers.connections import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mailqueue.smtp.classify import Meaning
+
 __all__ = ["build", "deliver", "limits"]
+
+# What smtplib's exceptions are the answers to; any other one may be that to the final dot.
+_STAGES: dict[type[Exception], Stage] = {
+    smtplib.SMTPConnectError: Stage.GREETING,
+    smtplib.SMTPHeloError: Stage.EHLO,
+    smtplib.SMTPAuthenticationError: Stage.AUTH,
+    smtplib.SMTPSenderRefused: Stage.MAIL,
+}
+
+_UNTOLD = Result(Verdict.DEFERRED, Reply(451, "4.3.0 refused, and the backend does not tell by which words"))
 
 
 def build(relay: str) -> Any:
     """A new backend for ``relay``: the MAILERS alias of that name, or MAILQUEUE_DELIVERY_BACKEND for "".
 
+    A class that has no ``timeout`` must see to it itself that it does not wait for ever.
     Raises ImproperlyConfigured (MailerDoesNotExist for an alias that this worker's MAILERS lacks).
     """
     backend = mailers[relay] if relay else get_connection(conf.get("MAILQUEUE_DELIVERY_BACKEND"))
     options = _options(relay)
     if "timeout" in options:
         backend.timeout = options["timeout"]
-    if getattr(backend, "stage_timeouts", None) is False:
-        backend.stage_timeouts = True  # a worker never waits without end; without EMAIL_TIMEOUT it goes by RFC 5321
+    # A worker never waits without end. Ours goes by RFC 5321 when there is no EMAIL_TIMEOUT; a class with one timeout
+    # for all gets the longest, lest it give up on an answer that is still coming.
+    if hasattr(backend, "stage_timeouts"):
+        backend.stage_timeouts = True
+    elif getattr(backend, "timeout", 0) is None:
+        backend.timeout = RFC_5321.final
     return backend
 
 
@@ -77,15 +96,16 @@ def _one_at_a_time(backend: Any, messages: Iterable[Any], on_begin: OnBegin) -> 
         if not on_begin([message])[0]:
             continue
         recipients = list(dict.fromkeys(message.recipients()))
+        trouble = None
         try:
             count = backend.send_messages([message])
         except Exception as error:  # noqa: BLE001 - a stranger's code: whatever it raises has to become an outcome
-            outcome = _of_exception(message, recipients, error)
+            outcome, trouble = _of_exception(message, recipients, error)
         else:
             outcome = _of_count(message, recipients, count)
         yield outcome
-        if outcome.ending is Ending.UNSENT:
-            raise RelayTrouble(outcome.reason, stage="send_messages", reconnect=False)
+        if trouble is not None:
+            raise trouble
 
 
 def _open(backend: Any) -> None:
@@ -108,34 +128,70 @@ def _of_count(message: Any, recipients: list[str], count: object) -> Outcome:
     return Outcome(message, Ending.ANSWERED, dict.fromkeys(recipients, result))
 
 
-def _of_exception(message: Any, recipients: list[str], error: Exception) -> Outcome:
-    """``send_messages()`` raised: an SMTP reply is classified, anything else may have happened after the last byte."""
+def _of_exception(message: Any, recipients: list[str], error: Exception) -> tuple[Outcome, RelayTrouble | None]:
+    """``send_messages()`` raised: an SMTP reply is classified, anything else may have happened after the last byte.
+
+    With trouble the connection must not be used again: many a class keeps a dead one, and loses all that follows.
+    """
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return _refused(message, recipients, error)
-    if isinstance(error, smtplib.SMTPResponseException):
-        stage = {
-            smtplib.SMTPConnectError: Stage.GREETING,
-            smtplib.SMTPHeloError: Stage.EHLO,
-            smtplib.SMTPAuthenticationError: Stage.AUTH,
-            smtplib.SMTPSenderRefused: Stage.MAIL,
-        }.get(type(error), Stage.FINAL)
-        reply = _reply(error.smtp_code, error.smtp_error)
-        meaning = classify(reply, stage)
-        if meaning.scope is Scope.RELAY:
-            return Outcome(message, Ending.UNSENT, reason=str(reply))
-        return Outcome(message, Ending.ANSWERED, dict.fromkeys(recipients, Result(meaning.verdict, reply)))
-    return Outcome(message, Ending.UNKNOWN, reason=f"{type(error).__name__} after the call began")
+    if not isinstance(error, smtplib.SMTPResponseException):
+        return _lost(message, error)
+    stage = _STAGES.get(type(error), Stage.FINAL)
+    reply = _reply(error.smtp_code, error.smtp_error)
+    meaning = classify(reply, stage)
+    trouble = _trouble(reply, stage, meaning)
+    if stage is not Stage.FINAL:
+        if meaning.scope is Scope.RELAY or meaning.verdict is Verdict.ACCEPTED:
+            return _unsent(message, reply, stage, trouble)
+    elif meaning.surprise or meaning.verdict is Verdict.ACCEPTED:
+        # To DATA, and nothing was sent; or to the final dot, and everything was: the exception is the same.
+        return Outcome(message, Ending.UNKNOWN, reason=f"{reply.code} is no answer to the content"), trouble
+    outcome = Outcome(message, Ending.ANSWERED, dict.fromkeys(recipients, Result(meaning.verdict, reply)))
+    return outcome, trouble if meaning.scope is Scope.RELAY else None
 
 
-def _refused(message: Any, recipients: list[str], error: smtplib.SMTPRecipientsRefused) -> Outcome:
-    """All recipients were refused; the exception has their replies under their bare addresses."""
-    replies = {address: _reply(*answer) for address, answer in error.recipients.items()}
-    fallback = next(iter(replies.values()), Reply(550, "refused"))
-    results = {}
-    for recipient in recipients:
-        reply = replies.get(recipient) or next((r for a, r in replies.items() if a and a in recipient), fallback)
-        results[recipient] = Result(classify(reply, Stage.RCPT).verdict, reply)
-    return Outcome(message, Ending.ANSWERED, results)
+def _lost(message: Any, error: Exception) -> tuple[Outcome, RelayTrouble]:
+    """Nobody can tell what became of the message. The text of the exception may hold addresses."""
+    name = type(error).__name__
+    passing = may_pass(error) or not isinstance(error, OSError)  # a bug may be over this one message
+    trouble = RelayTrouble(f"send_messages: {name}", stage="send_messages", reconnect=passing)
+    return Outcome(message, Ending.UNKNOWN, reason=f"{name} after the call began"), trouble
+
+
+def _unsent(message: Any, reply: Reply, stage: Stage, trouble: RelayTrouble) -> tuple[Outcome, RelayTrouble]:
+    reason = " ".join(filter(None, (f"{stage}:", str(reply.code), reply.enhanced)))
+    return Outcome(message, Ending.UNSENT, reason=reason), trouble
+
+
+def _trouble(reply: Reply, stage: Stage, meaning: Meaning) -> RelayTrouble:
+    return trouble_with(reply, stage, reconnect=meaning.verdict is not Verdict.REFUSED)
+
+
+def _refused(
+    message: Any, recipients: list[str], error: smtplib.SMTPRecipientsRefused
+) -> tuple[Outcome, RelayTrouble | None]:
+    """All recipients were refused; the exception has their replies by their addresses, with or without a name."""
+    encoding = getattr(message, "encoding", None)
+    replies = {_bare(address, encoding): _reply(*answer) for address, answer in error.recipients.items()}
+    for reply in replies.values():
+        meaning = classify(reply, Stage.RCPT)
+        if meaning.scope is Scope.RELAY:  # smtplib has hung up
+            return _unsent(message, reply, Stage.RCPT, _trouble(reply, Stage.RCPT, meaning))
+    results = {address: Result(classify(reply, Stage.RCPT).verdict, reply) for address, reply in replies.items()}
+    untold = next(iter(results.values()), _UNTOLD)
+    if any(result.verdict is not Verdict.REFUSED for result in results.values()):
+        untold = _UNTOLD
+    mine = {recipient: results.get(_bare(recipient, encoding), untold) for recipient in recipients}
+    return Outcome(message, Ending.ANSWERED, mine), None
+
+
+def _bare(address: Any, encoding: Any) -> str:
+    """The addr-spec of ``address``, or what is there instead of one."""
+    try:
+        return envelope_address(address, encoding)
+    except ValueError:
+        return str(address)
 
 
 def _reply(code: int, text: bytes | str) -> Reply:

@@ -133,11 +133,15 @@ class Batch:
         with self._lock:
             return list(self._begun)
 
-    def busy(self, no_longer_than: float) -> list[str]:
-        """Ids begun at most ``no_longer_than`` s ago and not ended, and the one whose turn it has been no longer."""
-        after = self._clock() - no_longer_than
+    def busy(self, no_longer_than: float, turn: float | None = None) -> list[str]:
+        """Ids begun at most ``no_longer_than`` s ago and not ended, and the one whose turn it has been no longer.
+
+        ``turn`` is another limit for that one.
+        """
+        now = self._clock()
+        after = now - (no_longer_than if turn is None else turn)
         with self._lock:
-            begun = [message_id for message_id, since in self._begun.items() if since >= after]
+            begun = [message_id for message_id, since in self._begun.items() if since >= now - no_longer_than]
             return begun + [message_id for message_id in self._claimed if self._is_at_turn(message_id, after)]
 
     def _is_at_turn(self, message_id: str, after: float) -> bool:

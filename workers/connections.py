@@ -39,6 +39,7 @@ class Connection:
     used_at: float
     opened_at: float = 0.0  # 0.0: not open
     messages: int = 0
+    gone: bool = False  # closed for good; the next use builds another
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self) -> None:
@@ -68,8 +69,8 @@ class Connections:
         It is open, and fit to be used, or closed and to be opened inside the block. After an exception there it is
         closed: a connection that surprised is never reused.
         """
-        connection = self._of_this_thread(relay)
-        with connection.lock:
+        connection = self._locked(relay)
+        try:
             self._refresh(connection)
             if not connection.opened_at:
                 connection.opened_at = self._clock()
@@ -82,30 +83,60 @@ class Connections:
             connection.used_at = self._clock()
             if self._worn(connection):
                 self._close(connection)
+        finally:
+            connection.lock.release()
 
     def close_idle(self) -> None:
-        """Close what nobody has used for the idle limit; called from time to time by a thread of the process."""
+        """Close what nobody has used for the idle limit; called from time to time by a thread of the process.
+
+        That thread waits for the relays' answers to QUIT, but nobody waits for it: who needs a connection meanwhile
+        gets a new one.
+        """
         now = self._clock()
         for connection in self._all():
             if now - connection.used_at >= connection.limits.idle and connection.lock.acquire(blocking=False):
-                try:
-                    if connection.opened_at:
-                        self._close(connection)
-                finally:
-                    connection.lock.release()
+                connection.gone = True
+                self._forget(connection)
+                connection.lock.release()
+                if connection.opened_at:
+                    self._close(connection)
 
     def close_all(self, wait: float = 5.0) -> None:
-        """Close everything, politely (QUIT); a connection still in use after ``wait`` s is left to its user."""
-        for connection in self._all():
-            if connection.lock.acquire(timeout=wait):
-                try:
-                    self._close(connection)
-                finally:
-                    connection.lock.release()
+        """Close everything at once, politely (QUIT). What is in use, or not closed, after ``wait`` s is left as it is."""
+        threads = [
+            threading.Thread(target=self._close_unused, args=(connection, wait), name="mailqueue-closer", daemon=True)
+            for connection in self._all()
+        ]
+        until = time.monotonic() + wait
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _close_unused(self, connection: Connection, wait: float) -> None:
+        if connection.lock.acquire(timeout=wait):
+            try:
+                self._close(connection)
+            finally:
+                connection.lock.release()
 
     def _all(self) -> list[Connection]:
         with self._lock:
             return list(self._connections.values())
+
+    def _forget(self, connection: Connection) -> None:
+        with self._lock:
+            for key in [key for key, value in self._connections.items() if value is connection]:
+                del self._connections[key]
+
+    def _locked(self, relay: str) -> Connection:
+        """The connection of this thread, its lock held."""
+        while True:
+            connection = self._of_this_thread(relay)
+            connection.lock.acquire()
+            if not connection.gone:
+                return connection
+            connection.lock.release()
 
     def _of_this_thread(self, relay: str) -> Connection:
         key = (threading.get_ident(), relay)
@@ -141,5 +172,5 @@ class Connections:
         try:
             if close is not None:
                 close()
-        except Exception:
-            logger.warning("action=close_failed", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - any class's errors; the connection is given up, and nothing is lost
+            logger.warning("action=close_failed error=%s", type(error).__name__)

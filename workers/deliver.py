@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable, RelayTrouble
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 LATER = 60.0  # s, for what a deploy may mend: a relay that this worker cannot build, a bug
 LOOK_UP_EVERY = 0.05  # s between looks for mail in a higher lane: far below what a person notices
+LOOK_AGAIN = 5.0  # s after a look that failed: each may take seconds that are the mail's
 
 
 def state_of(results: Mapping[str, Result]) -> State:
@@ -45,7 +47,7 @@ def state_of(results: Mapping[str, Result]) -> State:
 
 
 class Delivery:
-    """One run over the attempts of a batch. What it has not begun when it must stop is given back at no charge."""
+    """One run, or several, over the attempts of a batch. What it has not begun when it must stop is given back at no charge."""
 
     def __init__(self, process: Process, batch: Batch) -> None:
         self._process = process
@@ -53,6 +55,7 @@ class Delivery:
         self._higher = self._lanes_above(batch.lane)
         self._looked_at = time.monotonic()
         self._stopped = False
+        self._evidence: dict[str, Evidence] = {}
 
     def run(self, attempts: Sequence[Attempt]) -> None:
         """Deliver ``attempts``; returns when each is recorded or given back."""
@@ -75,7 +78,7 @@ class Delivery:
 
     def _deliver_all(self, relay: str, pending: dict[int, Attempt]) -> None:
         """Deliver over as many connections as it takes, unless the relay is in trouble."""
-        evidence = Evidence()
+        evidence = self._evidence.setdefault(relay, Evidence())
         try:
             while pending and not self._stopped:
                 reconnecting(self._process.sleep, evidence.worth_another)(self._deliver_some, relay, pending, evidence)
@@ -88,7 +91,9 @@ class Delivery:
         except LedgerUnavailable:
             raise  # only at the end of a shutdown: nothing more can be recorded
         except Exception as error:  # the boundary of a task: a bug, ours or a backend's, costs no message its record
-            logger.exception("action=delivery_failed relay=%s", relay or "default")
+            name = type(error).__name__
+            logger.error("action=delivery_failed relay=%s error=%s at=%s", relay or "default", name, _where(error))  # noqa: TRY400 - its words may repeat an address
+            logger.debug("action=delivery_failed relay=%s", relay or "default", exc_info=True)
             self._abandon(pending, type(error).__name__)
 
     def _deliver_some(self, relay: str, pending: dict[int, Attempt], evidence: Evidence) -> None:
@@ -110,7 +115,7 @@ class Delivery:
                     if outcome.ending is Ending.UNKNOWN:
                         lost = attempt
                         evidence.answer_lost()
-                    else:
+                    elif not outcome.local:
                         proven = True
                         connection.count()
                         evidence.answered()
@@ -119,7 +124,7 @@ class Delivery:
         except RelayTrouble as trouble:
             evidence.trouble(unsent or lost)
             if unsent is not None and self._is_to_blame(unsent, trouble, pending, evidence, first=not proven):
-                self._charge_unsent(unsent, pending)
+                self._charge_unsent(unsent, trouble, pending)
             elif not proven:
                 raise
 
@@ -162,6 +167,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - any broker's errors; urgent mail is no reason to lose this batch
             logger.warning("action=look_up_failed reason=%s", type(error).__name__)
             self._process.drop_tap()
+            self._looked_at = time.monotonic() + LOOK_AGAIN
             return False
 
     def _lanes_above(self, lane: str) -> list[str]:
@@ -204,10 +210,12 @@ class Delivery:
             self._surely(self._process.ledger.unbegin, [attempt.id], self._batch.token)
             self._batch.unbegun([attempt.id])
 
-    def _charge_unsent(self, attempt: Attempt, pending: dict[int, Attempt]) -> None:
-        """An attempt that ended with lost connections alone."""
-        lost = Result(Verdict.DEFERRED, Reply(451, "4.4.2 the connection was lost before the message was sent"))
-        attempt.settle(dict.fromkeys(attempt.message.recipients(), lost))
+    def _charge_unsent(self, attempt: Attempt, trouble: RelayTrouble, pending: dict[int, Attempt]) -> None:
+        """An attempt that ended with lost connections alone; ``trouble`` is the last of them."""
+        reply = Reply(451, "4.4.2 the connection was lost before the message was sent")
+        if trouble.code is not None and 400 <= trouble.code < 500:
+            reply = Reply(trouble.code, trouble.text)
+        attempt.settle(dict.fromkeys(attempt.message.recipients(), Result(Verdict.DEFERRED, reply)))
         self._record(attempt, self._answered(attempt))
         self._batch.ended([attempt.id])
         del pending[id(attempt.message)]
@@ -278,6 +286,12 @@ class Delivery:
     def _surely(self, call: Callable[..., T], *args: Any) -> T:
         """Repeat a call to the ledger until it is taken: nothing further is begun before that."""
         return until_recorded(self._process.give_up())(call, *args)
+
+
+def _where(error: BaseException) -> str:
+    """Where an exception was raised, file by file from our call on: what is left of a traceback without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames)
 
 
 def _reason(results: Mapping[str, Result]) -> str:

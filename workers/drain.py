@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections import deque
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from mailqueue import codec
 from mailqueue.envelope import Envelope, unpack
@@ -16,11 +18,11 @@ from mailqueue.errors import LedgerUnavailable, UnsupportedVersion, WireError
 from mailqueue.ledger.base import Grant, Settlement, Submission
 from mailqueue.ledger.states import State
 from workers.batch import Attempt, Batch
-from workers.deliver import Delivery
+from workers.deliver import LATER, Delivery
 from workers.retry import until_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailqueue.codec import Parcel
     from workers.process import Process
@@ -30,6 +32,8 @@ __all__ = ["drain"]
 logger = logging.getLogger(__name__)
 
 LONGEST_RUN = 10.0  # s that one task goes on taking batches
+
+_Opened: TypeAlias = tuple[Grant, Envelope]
 
 
 def drain(parcel: Parcel, process: Process) -> None:
@@ -54,21 +58,36 @@ def _one_batch(parcels: deque[Parcel], process: Process) -> bool:
     first = parcels.popleft()
     batch = Batch(first.lane)
     with process.keeper.watch(batch):
-        started = time.monotonic()
         try:
-            attempts = _claim(process, batch, [first])
-            if not first.alone and not process.stopping:
-                further = _take(process, first, parcels)
-                if further:
-                    attempts += _claim(process, batch, further)
-            delivery = Delivery(process, batch)
-            delivery.run(attempts)
+            return _deliver(process, batch, first, parcels)
         except LedgerUnavailable as error:
             # Only at a shutdown during an outage. The leases end by themselves, unclaimed tasks are found lost.
             logger.error("action=batch_left reason=%s", error)  # noqa: TRY400 - the store's trouble, not ours
             return False
+
+
+def _deliver(process: Process, batch: Batch, first: Parcel, left: deque[Parcel]) -> bool:
+    started = time.monotonic()
+    try:
+        opened = _claim(process, batch, [first])
+        if not first.alone and not process.stopping:
+            further = _take(process, first, left)
+            if further:
+                opened += _claim(process, batch, further)
+        delivery = Delivery(process, batch)
+        for number, part in enumerate(_slices(opened, process.batch_bytes)):
+            if number and delivery.must_stop():
+                _release(process, batch, batch.waiting())
+                break
+            delivery.run(_unpack(process, batch, part))
+    except LedgerUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary of a task: what a bug leaves claimed would wait for its lease
+        logger.error("action=batch_failed lane=%s reason=%s", batch.lane, _where(error))  # noqa: TRY400 - as _where says
+        _release(process, batch, batch.waiting(), LATER, type(error).__name__)
+        return False
     logger.info(
-        "action=batch_done lane=%s messages=%d seconds=%.3f", batch.lane, len(attempts), time.monotonic() - started
+        "action=batch_done lane=%s messages=%d seconds=%.3f", batch.lane, len(opened), time.monotonic() - started
     )
     return not delivery.must_stop()
 
@@ -104,8 +123,8 @@ def _octets(parcel: Parcel) -> int:
     return sum(len(envelope) for _id, envelope in parcel.items)
 
 
-def _claim(process: Process, batch: Batch, parcels: Sequence[Parcel]) -> list[Attempt]:
-    """Claim the messages of ``parcels``; those granted and readable come back as attempts."""
+def _claim(process: Process, batch: Batch, parcels: Sequence[Parcel]) -> list[_Opened]:
+    """Claim the messages of ``parcels``; those granted and readable come back, without their large parts."""
     envelopes = dict(item for parcel in parcels for item in parcel.items)
     number = max(parcel.number for parcel in parcels)
     alone = any(parcel.alone for parcel in parcels)
@@ -160,10 +179,9 @@ def _restore(process: Process, lane: str, lost: dict[str, bytes]) -> list[str]:
     return restored
 
 
-def _open(process: Process, batch: Batch, granted: Sequence[Grant], envelopes: dict[str, bytes]) -> list[Attempt]:
-    """Make attempts of grants; what cannot be read or put together is held, with the reason."""
-    attempts: list[Attempt] = []
-    opened: list[tuple[Grant, Envelope]] = []
+def _open(process: Process, batch: Batch, granted: Sequence[Grant], envelopes: dict[str, bytes]) -> list[_Opened]:
+    """Read the envelopes of grants; what cannot be read is held, with the reason."""
+    opened: list[_Opened] = []
     for grant in granted:
         try:
             opened.append((grant, codec.decode(envelopes[grant.id])))
@@ -171,15 +189,57 @@ def _open(process: Process, batch: Batch, granted: Sequence[Grant], envelopes: d
             _hold(process, batch, grant, f"envelope of version {error.version}, which this worker does not know")
         except WireError as error:
             _hold(process, batch, grant, f"envelope unreadable: {error}")
+    return opened
+
+
+def _slices(opened: Sequence[_Opened], limit: int) -> Iterator[list[_Opened]]:
+    """Divide a batch so that the large parts of each slice have ``limit`` octets in all, or are those of one message."""
+    part: list[_Opened] = []
+    sizes: dict[str, int] = {}
+    for grant, envelope in opened:
+        with_it = sizes | envelope.sizes()
+        if part and sum(with_it.values()) > limit:
+            yield part
+            part, with_it = [], envelope.sizes()
+        part.append((grant, envelope))
+        sizes = with_it
+    if part:
+        yield part
+
+
+def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[Attempt]:
+    """Make attempts of what is still ours; what cannot be put together is held, with the reason."""
+    opened = [(grant, envelope) for grant, envelope in opened if batch.holds(grant.id)]
     hashes = [key for _grant, envelope in opened for key in envelope.blobs()]
     blobs = until_recorded(process.give_up())(process.blobs.get, hashes) if hashes else {}
+    attempts: list[Attempt] = []
     for grant, envelope in opened:
         if any(key not in blobs for key in envelope.blobs()):
             _hold(process, batch, grant, "a large part of it is not in the ledger")
             continue
-        message = unpack(envelope, blobs)
-        attempts.append(Attempt(grant, envelope.relay, message, envelope.recipients(), dict(grant.results)))
+        try:
+            message = unpack(envelope, blobs)
+        except WireError as error:
+            _hold(process, batch, grant, f"cannot be put together: {error}")
+        except Exception as error:  # noqa: BLE001 - a bug, which a deploy may mend: the others are not to wait for that
+            logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, _where(error))  # noqa: TRY400 - as _where says
+            _release(process, batch, [grant.id], LATER, type(error).__name__)
+        else:
+            attempts.append(Attempt(grant, envelope.relay, message, envelope.recipients(), dict(grant.results)))
     return attempts
+
+
+def _release(process: Process, batch: Batch, ids: list[str], due_in: float = 0.0, reason: str = "") -> None:
+    """Give back messages that have not begun."""
+    if ids:
+        until_recorded(process.give_up())(process.ledger.release, ids, batch.token, due_in=due_in, reason=reason)
+        batch.given_back(ids)
+
+
+def _where(error: Exception) -> str:
+    """What a bug is and where it came up, on one line. Its text may repeat an address, and is left out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " ".join([type(error).__name__, *(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)])
 
 
 def _hold(process: Process, batch: Batch, grant: Grant, reason: str) -> None:

@@ -15,7 +15,7 @@ from mailqueue.conf.url import transport
 from mailqueue.lanes import LANES, queue_name
 from mailqueue.publisher import Publisher
 from workers.drain import drain
-from workers.process import WORKER, Process
+from workers.process import Process, Worker
 from workers.stop import StopFlag
 from workers.tick import Tick
 
@@ -47,9 +47,11 @@ class InlineWorker:
     ) -> None:
         url = conf.get("MAILQUEUE_BROKER_URL")
         build = None if backend is None else lambda _relay: backend
-        self._process = Process(_Application(url), ledger=ledger, build=build, now=now, stop=_Awake(sleep))
+        self._process = Process(
+            _Application(url), ledger=ledger, build=build, now=now, worker=Worker(stop=_Awake(sleep))
+        )
         self._publisher = Publisher(url, deadline=conf.get("MAILQUEUE_DEADLINE"))
-        self._tick = Tick(ledger, self._publisher, WORKER, conf.get("MAILQUEUE_TICK_SECONDS"))
+        self._tick = Tick(ledger, self._publisher, self._process.worker.name, conf.get("MAILQUEUE_TICK_SECONDS"))
 
     def tick(self) -> int:
         """Recover and publish what is due; returns the number of tasks."""

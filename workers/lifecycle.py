@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 WAKE = 0.05  # s
 
 _connected: list[Any] = []
-_ticks: list[Tick] = []
+_ticks: dict[Any, Tick] = {}  # by application
 
 
 def connect(app: Celery) -> None:
@@ -36,6 +36,7 @@ def connect(app: Celery) -> None:
     _connected.append(app)
     # Signals keep weak references by default, and our functions live as long as this module.
     signals.celeryd_init.connect(_configure)
+    signals.celeryd_init.connect(_begin)
     signals.worker_ready.connect(_start)
     signals.worker_shutting_down.connect(_stop_taking)
     signals.worker_shutdown.connect(_stop)
@@ -59,6 +60,12 @@ def _configure(instance: Any = None, **_: Any) -> None:
             app.amqp.queues[queue.name] = queue
 
 
+def _begin(sender: str = "", instance: Any = None, **_: Any) -> None:
+    """Main process, before its pool forks: what the worker and its children are to share."""
+    if instance.app in _connected:
+        process.begin(instance.app, sender)
+
+
 def _start(sender: Any = None, **_: Any) -> None:
     """Main process, ready: start the tick."""
     app = sender.app
@@ -73,22 +80,23 @@ def _start(sender: Any = None, **_: Any) -> None:
     except LedgerUnavailable as error:
         logger.warning("action=ledger_unavailable reason=%s", error)  # the tick and the claims wait for it
     publisher = Publisher(conf.get("MAILQUEUE_BROKER_URL"), deadline=conf.get("MAILQUEUE_DEADLINE"))
-    tick = Tick(this.ledger, publisher, process.WORKER, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
+    tick = Tick(this.ledger, publisher, this.worker.name, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
     tick.start()
-    _ticks.append(tick)
-    logger.info("action=worker_ready worker=%s lanes=%s", process.WORKER, ",".join(this.lanes()))
+    _ticks[app] = tick
+    logger.info("action=worker_ready worker=%s lanes=%s", this.worker.name, ",".join(this.lanes()))
 
 
-def _stop_taking(**_: Any) -> None:
+def _stop_taking(sender: str = "", **_: Any) -> None:
     """Main process, told to stop: its children finish what they have begun, and give back the rest."""
-    process.STOP.set()
+    process.stop(sender)
 
 
-def _stop(**_: Any) -> None:
+def _stop(sender: Any = None, **_: Any) -> None:
     """Main process, children gone: no more ticks; QUIT what a solo or threads worker has open."""
-    while _ticks:
-        _ticks.pop().stop()
-    process.close()
+    tick = _ticks.pop(sender.app, None)
+    if tick is not None:
+        tick.stop()
+    process.close(sender.app)
 
 
 def _close(**_: Any) -> None:

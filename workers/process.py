@@ -5,10 +5,12 @@ Built on first use, so that a child opens everything after its fork.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mailqueue import conf
@@ -28,12 +30,22 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Ledger
 
-__all__ = ["STOP", "WORKER", "Process", "close", "current"]
+__all__ = ["Process", "Worker", "begin", "close", "current", "stop"]
 
-#: Names this worker among all; children inherit it, so that the main process can tell whose claims a dead child held.
-WORKER = uuid.uuid4().hex[:12]
-#: Shared with the children, which are forked after this was made.
-STOP = StopFlag()
+#: s without a look at a broker that has failed. Each may cost seconds, and the claimed mail does not need them.
+TAP_PAUSE = 5.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Worker:
+    """One worker among all. Made in its main process before the pool forks, so that its children share it.
+
+    ``name`` lets the main process tell whose claims a dead child held. ``hostname`` is what Celery calls the worker.
+    """
+
+    hostname: str = ""
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    stop: StopFlag = field(default_factory=StopFlag)
 
 
 class Process:
@@ -44,7 +56,7 @@ class Process:
         ledger: Instead of the one that the settings name.
         build: Makes the backend for a relay.
         now: s since the epoch, for the ages of messages.
-        stop: When to end; the flag of this worker unless given.
+        worker: Whose process it is; a worker of its own unless given.
     """
 
     def __init__(
@@ -54,11 +66,12 @@ class Process:
         ledger: Ledger | None = None,
         build: Callable[[str], Any] | None = None,
         now: Callable[[], float] = time.time,
-        stop: StopFlag | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.app = app
         self.now = now
-        self.owner = f"{WORKER}:{os.getpid()}"
+        self.worker = worker or Worker()
+        self.owner = f"{self.worker.name}:{os.getpid()}"
         self.lease: float = conf.get("MAILQUEUE_LEASE_SECONDS")
         self.retention: float = conf.get("MAILQUEUE_RETENTION")
         self.batch_messages: int = conf.get("MAILQUEUE_BATCH_MESSAGES")
@@ -69,7 +82,7 @@ class Process:
         self.relays = Relays()
         self.connections = Connections(build or backends.build, backends.limits)
         self.keeper = Keeper(self.ledger, self.connections, self.lease)
-        self._stop = stop or STOP
+        self._stop = self.worker.stop
         self._taps = threading.local()
 
     @property
@@ -98,18 +111,23 @@ class Process:
         return [lane for lane in LANES if queue_name(lane) in consumed]
 
     def tap(self) -> Tap:
-        """This thread's way to the queues."""
+        """This thread's way to the queues; raises ConnectionError at once for a while after it has failed."""
         tap: Tap | None = getattr(self._taps, "tap", None)
         if tap is None:
+            if time.monotonic() < getattr(self._taps, "again_at", 0.0):
+                raise ConnectionError("the broker has failed a moment ago")
             tap = self._taps.tap = open_tap(self.app.connection_for_read())
         return tap
 
     def drop_tap(self) -> None:
-        """The tap's connection has failed: the next use opens another."""
+        """The tap has failed, or could not be opened: after a while the next use opens another."""
+        if time.monotonic() >= getattr(self._taps, "again_at", 0.0):
+            self._taps.again_at = time.monotonic() + TAP_PAUSE
         tap: Tap | None = getattr(self._taps, "tap", None)
         if tap is not None:
             self._taps.tap = None
-            tap.close()
+            with contextlib.suppress(Exception):  # closing says goodbye, over the connection that has failed
+                tap.close()
 
     def close(self) -> None:
         """QUIT all connections, end the keeper, leave the ledger."""
@@ -127,25 +145,40 @@ def _ledger(lease: float, retention: float) -> Ledger:
     )
 
 
-_process: Process | None = None
-_pid: int | None = None
+_workers: dict[Any, Worker] = {}  # by application
+_processes: dict[tuple[int, Any], Process] = {}  # by process id, for a fork inherits its parent's, and application
 _lock = threading.Lock()
 
 
+def begin(app: Any, hostname: str) -> None:
+    """Main process, before the pool forks: a worker of ``app`` begins."""
+    close(app)
+    _workers[app] = Worker(hostname)
+
+
+def stop(hostname: str) -> None:
+    """Ask the worker that Celery calls ``hostname``, if it is ours, to end what it has begun, and nothing more."""
+    for worker in _workers.values():
+        if worker.hostname == hostname:
+            worker.stop.set()
+
+
 def current(app: Any) -> Process:
-    """The Process of this process; made on first use after a fork."""
-    global _process, _pid
-    if _process is None or _pid != os.getpid():
+    """The Process that this process is of the worker of ``app``; made on first use after a fork."""
+    key = os.getpid(), app
+    process = _processes.get(key)
+    if process is None:
         with _lock:
-            if _process is None or _pid != os.getpid():
-                _process, _pid = Process(app), os.getpid()
-    return _process
+            process = _processes.get(key)
+            if process is None:
+                process = _processes[key] = Process(app, worker=_workers.get(app))
+    return process
 
 
-def close() -> None:
-    """Close what this process holds, if it holds anything."""
-    global _process
-    with _lock:
-        process, _process = _process, None
-    if process is not None and _pid == os.getpid():
-        process.close()
+def close(app: Any = None) -> None:
+    """Close what this process holds for ``app``, or for all, if it holds anything."""
+    ours = [key for key in list(_processes) if key[0] == os.getpid() and (app is None or key[1] is app)]
+    for key in ours:
+        process = _processes.pop(key, None)
+        if process is not None:
+            process.close()

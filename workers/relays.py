@@ -88,6 +88,9 @@ class Relays:
 
 def _reason(error: RelayTrouble) -> str:
     """What went wrong, without a text that may hold addresses."""
-    if error.code is None or error.stage in _NO_ADDRESS_YET:
+    if error.stage in _NO_ADDRESS_YET:
         return str(error)
+    if error.code is None:
+        # At a login the exception's text may hold some of the password; elsewhere it is smtplib's or the system's.
+        return type(error.__cause__).__name__ if error.stage == Stage.AUTH and error.__cause__ else str(error)
     return Reply(error.code, error.text).enhanced or "see the code"

@@ -23,6 +23,13 @@ __all__ = ["Tap", "open_tap"]
 
 logger = logging.getLogger(__name__)
 
+#: s that a broker may take for an answer. A child that waited for ever would do so with messages that it has claimed.
+PATIENCE = 5.0
+_BOUNDS = {
+    "redis": {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE},
+    "amqp": {"read_timeout": PATIENCE, "write_timeout": PATIENCE},
+}
+
 
 class Tap(abc.ABC):
     """A thread's own way to the queues; not safe across threads."""
@@ -45,7 +52,10 @@ class Tap(abc.ABC):
 
 
 def open_tap(connection: Any) -> Tap:
-    """The fastest tap for ``connection`` (a kombu Connection that is the caller's to give away)."""
+    """The fastest tap for ``connection`` (a kombu Connection that is the caller's to give away, not yet connected)."""
+    connection.transport_options |= _BOUNDS.get(connection.transport.driver_type, {})
+    # Each server is tried once, and then it is the caller's to come back: kombu would repeat without end.
+    connection.transport_options |= {"max_retries": max(0, len(connection.alt) - 1)}
     if connection.transport.driver_type == "redis":
         return _RedisTap(connection)
     return _KombuTap(connection)
@@ -74,7 +84,9 @@ class _RedisTap(Tap):
         raws: list[bytes] = self._client.rpop(queue, max(1, int(room / max(size, 1.0)))) or []
         parcels: list[Parcel] = []
         for position, raw in enumerate(raws):
-            message = self._channel.Message(json.loads(raw), channel=self._channel)
+            message = self._message(raw, lane)
+            if message is None:
+                continue
             if message.headers.get("task") != TASK_NAME:
                 logger.warning("action=foreign_task lane=%s task=%s", lane, message.headers.get("task"))
                 self._put_back(queue, raws[position:])
@@ -89,9 +101,21 @@ class _RedisTap(Tap):
                 break
         return parcels
 
+    def _message(self, raw: bytes, lane: str) -> Any:
+        """Return kombu's Message in ``raw``; None if there is none: it costs nobody but itself."""
+        try:
+            return self._channel.Message(json.loads(raw), channel=self._channel)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            logger.error("action=task_unreadable lane=%s reason=%s", lane, type(error).__name__)  # noqa: TRY400 - no traceback wanted
+            return None
+
     def _put_back(self, queue: str, raws: Sequence[bytes]) -> None:
-        if raws:  # the right end is the old one: the oldest goes there last
+        if not raws:
+            return
+        try:  # the right end is the old one: the oldest goes there last
             self._client.rpush(queue, *reversed(raws))
+        except Exception as error:  # noqa: BLE001 - any broker's errors; those in hand must not be lost with these
+            logger.warning("action=put_back_failed tasks=%d reason=%s", len(raws), type(error).__name__)
 
     def waiting(self, lanes: Sequence[str]) -> bool:
         return bool(lanes) and bool(self._client.exists(*map(queue_name, lanes)))
@@ -109,11 +133,20 @@ class _KombuTap(Tap):
 
     def take(self, lane: str, room: int, size: float) -> list[Parcel]:  # noqa: ARG002 - a task at a time needs no estimate
         parcels: list[Parcel] = []
+        try:
+            self._fill(parcels, lane, room)
+        except Exception as error:
+            if not parcels:
+                raise
+            logger.warning("action=drain_failed lane=%s reason=%s", lane, type(error).__name__)
+        return parcels
+
+    def _fill(self, parcels: list[Parcel], lane: str, room: int) -> None:
         while room > 0 and (message := self._channel.basic_get(queue_name(lane), no_ack=False)) is not None:
             if message.headers.get("task") != TASK_NAME:
                 logger.warning("action=foreign_task lane=%s task=%s", lane, message.headers.get("task"))
                 message.requeue()
-                return parcels
+                return
             parcel = _parcel(message, lane)
             message.ack()
             if parcel is None:
@@ -121,8 +154,7 @@ class _KombuTap(Tap):
             parcels.append(parcel)
             room -= len(parcel.items)
             if parcel.alone:
-                break
-        return parcels
+                return
 
     def waiting(self, lanes: Sequence[str]) -> bool:
         return any(self._depth(task_queue(lane)) for lane in lanes)

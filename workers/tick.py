@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mailqueue.codec import Parcel
 from mailqueue.errors import LedgerUnavailable, SpoolError
+from mailqueue.ledger.rules import TICK_GAP
 
 if TYPE_CHECKING:
     from mailqueue.ledger.base import Ledger
@@ -55,7 +56,7 @@ class Tick:
 
     def once(self) -> int:
         """One tick: free the claims of dead children, then publish what is due; returns the tasks published."""
-        self._bury()
+        self._bury_all()
         ticked = self._ledger.tick()
         if any(ticked.found.values()):
             logger.info("action=tick %s", " ".join(f"{name}={count}" for name, count in sorted(ticked.found.items())))
@@ -84,19 +85,30 @@ class Tick:
         self._spool_failing = False
         return count
 
-    def _bury(self) -> None:
+    def _bury_all(self) -> None:
         """Free at once what children of this worker held when they died, instead of waiting for their leases."""
         for owner in self._ledger.owners(f"{self._worker}:"):
-            pid = int(owner.rpartition(":")[2])
-            if not _alive(pid):
-                freed = self._ledger.free(owner)
-                logger.warning("action=child_died pid=%d claims_freed=%d", pid, freed)
+            try:
+                self._bury(owner)
+            except LedgerUnavailable:
+                raise
+            except Exception:
+                # Its leases end by themselves. What is due is published all the same: nobody else may do it.
+                logger.exception("action=burial_failed owner=%s", owner)
+
+    def _bury(self, owner: str) -> None:
+        pid = int(owner.rpartition(":")[2])
+        if not _alive(pid):
+            freed = self._ledger.free(owner)
+            logger.warning("action=child_died pid=%d claims_freed=%d", pid, freed)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._seconds):
+        pause = self._seconds
+        while not self._stop.wait(pause):
+            pause = self._seconds
             try:
-                while self.once() and not self._stop.is_set():
-                    pass  # a full tick may have left more; the ledger bounds each
+                if self.once():  # it may have left more: the ledger bounds each, and answers the next after this gap
+                    pause = min(pause, TICK_GAP)
                 self.replay()
                 if self._failing:
                     logger.warning("action=tick_recovered")
@@ -111,8 +123,11 @@ class Tick:
 
 
 def _alive(pid: int) -> bool:
-    """Whether the process, ourselves or a child of ours, still runs; one that Celery has yet to reap does not."""
-    if pid == os.getpid():
+    """Whether the process, ourselves or a child of ours, still runs; one that Celery has yet to reap does not.
+
+    True where that cannot be told without reaping it, on macOS before Python 3.13: its leases end by themselves.
+    """
+    if pid == os.getpid() or not hasattr(os, "waitid"):
         return True
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None

@@ -10,7 +10,7 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from mailqueue.errors import IdempotencyConflict, IllegalTransition, LedgerUnavailable, MessageNotFound
+from mailqueue.errors import IdempotencyConflict, IllegalTransition, LedgerFault, LedgerUnavailable, MessageNotFound
 from mailqueue.ledger import disk, rules, scripts
 from mailqueue.ledger.base import (
     Acceptance,
@@ -26,7 +26,7 @@ from mailqueue.ledger.base import (
 )
 from mailqueue.ledger.results import decode_results, encode_results
 from mailqueue.ledger.states import State
-from mailqueue.ledger.trouble import explain
+from mailqueue.ledger.trouble import explain, is_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -364,6 +364,8 @@ class RedisLedger(Ledger):
             if isinstance(error, self._errors.ReadOnlyError):
                 # The primary has become a replica: connect anew, to whom the name leads by now.
                 self._client.connection_pool.disconnect(inuse_connections=False)
+            if is_fault(error):
+                raise LedgerFault(explain(error, self._where, self._timeout)) from error
             raise LedgerUnavailable(explain(error, self._where, self._timeout)) from error
 
 

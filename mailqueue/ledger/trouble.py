@@ -1,11 +1,19 @@
 """What the store's errors mean: which store, what is wrong, what to do. Credentials never appear.
 
-Leaves it to the ledger to raise them as LedgerUnavailable.
+Leaves it to the ledger to raise them as LedgerUnavailable, or as LedgerFault if ``is_fault``.
 """
 
 from __future__ import annotations
 
-__all__ = ["explain"]
+import re
+from typing import Final
+
+__all__ = ["explain", "is_fault"]
+
+# What a script says that has failed itself, newer and older servers, and what a key says that is another's.
+_FAULT: Final = re.compile(
+    r"(ERR )?(Error running script [^@]*@user_script:\d+: )?user_script:\d+: |(ERR )?(.*: )?-?WRONGTYPE "
+)
 
 # Looked for in the class and the text of an error, in this order: inside scripts, older servers wrap the store's
 # error codes into an ERR of their own, and redis-py strips the codes that it knows.
@@ -52,16 +60,32 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 def explain(error: BaseException, where: str, timeout: float) -> str:
     """One or two sentences on ``error``: the store at ``where`` (no credentials), what is wrong and what to do."""
-    names = {cls.__name__ for cls in type(error).__mro__}
-    text = " ".join(str(error).split())
+    names, text = _look_at(error)
     if "TimeoutError" in names:
         return (
             f"the ledger's store at {where} did not answer within {timeout:g} s: "
             "it is overloaded or frozen, or the network is broken"
         )
-    for marks, meaning in _KINDS:
-        if any(mark in names or mark in text for mark in marks):
-            return f"the ledger's store at {where} {meaning} ({text})"
+    if meaning := _meaning(names, text):
+        return f"the ledger's store at {where} {meaning} ({text})"
     if "ConnectionError" in names or "OSError" in names:
         return f"the ledger's store at {where} cannot be reached: start it, or correct MAILQUEUE_LEDGER_URL ({text})"
     return f"the ledger's store at {where} refused the call ({text})"
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether a script of ours, or what it found in its keys, is the trouble, and not the store: it will fail again."""
+    names, text = _look_at(error)
+    return "ResponseError" in names and not _meaning(names, text) and _FAULT.match(text) is not None
+
+
+def _look_at(error: BaseException) -> tuple[set[str], str]:
+    return {cls.__name__ for cls in type(error).__mro__}, " ".join(str(error).split())
+
+
+def _meaning(names: set[str], text: str) -> str:
+    """What is the matter with the store, as far as an operator can do something about it."""
+    for marks, meaning in _KINDS:
+        if any(mark in names or mark in text for mark in marks):
+            return meaning
+    return ""

@@ -8,6 +8,9 @@ from mailqueue.smtp.classify import Stage
 
 __all__ = ["RFC_5321", "Timeouts"]
 
+# s; after QUIT nothing is owed to anybody any more, and a worker that shuts down must not wait for it.
+_FAREWELL = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -23,8 +26,9 @@ class Timeouts:
 
     @classmethod
     def uniform(cls, seconds: float | None) -> Timeouts:
-        """The same for every stage, as EMAIL_TIMEOUT has it."""
-        return cls(seconds, seconds, seconds, seconds, seconds, seconds, seconds)
+        """The same for every stage, as EMAIL_TIMEOUT has it; but nobody waits longer for QUIT than they must."""
+        farewell = None if seconds is None else min(_FAREWELL, seconds)
+        return cls(seconds, seconds, seconds, seconds, seconds, seconds, farewell)
 
     def reply(self, stage: Stage) -> float | None:
         """Seconds for the whole reply to ``stage``."""
@@ -41,6 +45,5 @@ class Timeouts:
                 return self.command
 
 
-#: Sections 4.5.3.2.1 to 4.5.3.2.6; `connect` and `reset` are Postfix's smtp_connect_timeout and smtp_rset_timeout. After
-#: QUIT nothing is owed to anybody any more, and a worker that shuts down must not wait for it.
-RFC_5321 = Timeouts(connect=30, command=300, data=120, block=180, final=600, reset=20, quit=5)
+#: Sections 4.5.3.2.1 to 4.5.3.2.6; `connect` and `reset` are Postfix's smtp_connect_timeout and smtp_rset_timeout.
+RFC_5321 = Timeouts(connect=30, command=300, data=120, block=180, final=600, reset=20, quit=_FAREWELL)

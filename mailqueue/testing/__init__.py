@@ -1,7 +1,7 @@
 """For tests, the demo and development: queues in memory, servers good and bad, a store and a worker, all our own.
 
 Each is a context manager; ``plugin`` has them as pytest's fixtures. What is named here is loaded when it is first used:
-the store and the inbox want ``mailqueue[embedded]``.
+the store and the inbox want ``mailqueue[embedded]``, certificates and the fixtures ``mailqueue[testing]``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A certificate authority of the moment, and the certificates of servers good and bad. Needs ``trustme``."""
+"""A certificate authority of the moment, and the certificates of servers good and bad. Needs ``mailqueue[testing]``."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ import datetime as dt
 import ssl
 from typing import TYPE_CHECKING
 
-import trustme
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Authority"]
+    import trustme
+
+__all__ = ["Authority", "CertificatesUnavailable"]
 
 _ANTIQUITY = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
 
 
+class CertificatesUnavailable(RuntimeError):  # noqa: N818 - named like StoreUnavailable and InboxUnavailable
+    """Trustme is not installed."""
+
+
 class Authority:
-    """A CA that nobody trusts but those who use ``client()``."""
+    """A CA that nobody trusts but those who use ``client()``; raises CertificatesUnavailable without ``trustme``."""
 
     def __init__(self) -> None:
+        try:
+            import trustme  # noqa: PLC0415 - an extra that only this class needs
+        except ImportError:
+            raise CertificatesUnavailable("trustme is not installed: pip install 'mailqueue[testing]'") from None
         self._ca = trustme.CA()
 
     def client(self) -> ssl.SSLContext:

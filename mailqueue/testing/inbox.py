@@ -87,7 +87,8 @@ class Inbox:
         self._count = 0
         self._changed = threading.Condition()
         self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._peers: set[tuple[str, int]] = set()
+        self._connections = 0
+        self._served: weakref.WeakSet[Any] = weakref.WeakSet()  # sessions, as long as they last
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -107,10 +108,10 @@ class Inbox:
     def connections(self) -> int:
         """How many connections delivered at least one message."""
         with self._changed:
-            return len(self._peers)
+            return self._connections
 
     def tries(self, recipient: str) -> int:
-        """How often ``recipient`` was asked for."""
+        """How often ``recipient`` was asked for; with ``keep``, that is known of greylisted ones alone."""
         with self._changed:
             return self._tried[recipient.lower()]
 
@@ -123,7 +124,8 @@ class Inbox:
         """Forget what has arrived."""
         with self._changed:
             self._arrivals.clear()
-            self._peers.clear()
+            self._served.clear()
+            self._connections = 0
             self._count = 0
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[Arrival]:
@@ -208,16 +210,20 @@ class Inbox:
         """The reply that refuses ``recipient``, or None."""
         address = recipient.lower()
         with self._changed:
-            self._tried[address] += 1
+            if self._arrivals.maxlen is None or address in self._greylisted:
+                self._tried[address] += 1
             if address in self._refused:
                 return _REFUSED
-            return _GREYLISTED if self._tried[address] <= self._greylisted.get(address, 0) else None
+            early = address in self._greylisted and self._tried[address] <= self._greylisted[address]
+            return _GREYLISTED if early else None
 
-    def _take(self, arrival: Arrival) -> None:
+    def _take(self, arrival: Arrival, session: Any) -> None:
         with self._changed:
             self._arrivals.append(arrival)
             self._count += 1
-            self._peers.add(arrival.peer)
+            if session not in self._served:
+                self._served.add(session)
+                self._connections += 1
             self._changed.notify_all()
         if self._on_arrival is not None:
             self._on_arrival(arrival)
@@ -248,5 +254,5 @@ class _Handler:
             arrived_at=time.time(),
             peer=(address, port),
         )
-        self._inbox._take(arrival)  # noqa: SLF001
+        self._inbox._take(arrival, session)  # noqa: SLF001
         return "250 2.0.0 OK, kept"

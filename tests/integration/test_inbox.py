@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import smtplib
 import socket
 import threading
@@ -49,6 +50,24 @@ def test_greylists_a_recipient_as_often_as_it_was_told():
         send(inbox, "slow@example.com")
         assert inbox.tries("slow@example.com") == 3
         assert inbox.count == 1
+
+
+def test_keeps_nothing_of_what_it_is_not_to_keep():
+    """`mailqueue inbox` runs for weeks."""
+    with Inbox(keep=0, greylist={"slow@example.com": 1}) as inbox:
+        for number in range(3):
+            send(inbox, f"{number}@example.com")
+        with smtplib.SMTP(inbox.host, inbox.port, timeout=5) as client:
+            for _ in range(2):
+                client.sendmail("from@example.com", ["a@example.com"], MESSAGE)
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            send(inbox, "slow@example.com")
+        assert (inbox.count, inbox.connections, inbox.tries("slow@example.com")) == (5, 4, 1)
+        assert list(inbox._tried) == ["slow@example.com"]
+    gc.collect()
+    assert len(inbox._served) == 0
+    inbox.clear()
+    assert (inbox.count, inbox.connections) == (0, 0)
 
 
 def test_offers_the_extensions_that_mail_needs():

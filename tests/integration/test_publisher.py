@@ -215,3 +215,39 @@ def test_tls_with_one_that_does_not_is_none(door, client):
     some = parcels(2)
     assert Publisher(for_kombu(f"rediss://localhost:{door.port}/0"), deadline=DEADLINE).publish(some) == some
     assert waiting(client) == 0
+
+
+class AMQPS:
+    """Shakes hands with one client, and keeps the first octets that it then says; None if it says nothing."""
+
+    def __init__(self, context):
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.heard = None
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self):
+        link, _ = self._listener.accept()
+        with link, contextlib.suppress(OSError), self._context.wrap_socket(link, server_side=True) as secure:
+            self.heard = secure.recv(8) or None
+
+    def close(self):
+        self._thread.join(10)
+        self._listener.close()
+
+
+@pytest.mark.parametrize(("name", "heard"), [("127.0.0.1", b"AMQP\0\0\x09\x01"), ("somebody-else.example", None)])
+def test_rabbitmq_is_spoken_to_under_its_own_name_alone(authority, tmp_path, name, heard):
+    """User and password come after the handshake."""
+    pytest.importorskip("amqp")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    server = AMQPS(context)
+    url = f"amqps://u:p@127.0.0.1:{server.port}//?ssl_ca_certs={tmp_path / 'ca.pem'}"
+    some = parcels(1)
+    assert Publisher(url, deadline=DEADLINE).publish(some) == some
+    server.close()
+    assert server.heard == heard

@@ -685,6 +685,23 @@ def test_a_header_section_has_a_limit():
         pack(simple(headers={"X-Long": "x" * 300_000}), id="1", now=1.0)
 
 
+def test_parts_are_counted():
+    """The ledger's scripts take a few thousand values at a time, and a store's are its users' to share."""
+    message = simple(attachments=[(f"{number}.txt", "x", "text/plain") for number in range(1001)])
+    with pytest.raises(InvalidMessage, match="1001 parts, and 1000 is the limit"):
+        pack(message, id="1", now=1.0)
+    message.attachments.pop()
+    pack(message, id="1", now=1.0)
+
+
+def test_parts_inside_of_a_part_are_counted():
+    inner = MIMEMultipart()
+    for number in range(6):
+        inner.attach(MIMEApplication(bytes([number]) * 40_000))
+    with pytest.raises(InvalidMessage, match="6 large parts, and 5 is the limit"):
+        pack(simple(attachments=[inner]), id="1", now=1.0, limits=Limits(parts=5))
+
+
 @pytest.mark.parametrize("field", ["to", "cc", "bcc"])
 @pytest.mark.parametrize("address", ["a@b@c", "@", "to@", "a@b <c@d>", '"a\r\nb"@c'])
 def test_b22_a_bad_address_is_refused_in_the_caller_bcc_too(field, address):

@@ -26,6 +26,7 @@ EXAMPLES = [
     ),
     (errors.BrokerUnavailable("down", message_ids=["a", "b"]), ConnectionError, {"message_ids": ("a", "b")}),
     (errors.LedgerUnavailable("down"), ConnectionError, {}),
+    (errors.LedgerFault("too many results"), RuntimeError, {}),
     (errors.SpoolError("full", path="/var/spool/mail.db"), OSError, {"path": "/var/spool/mail.db"}),
     (errors.MessageNotFound("an-id"), LookupError, {"message_id": "an-id", "spooled": False}),
     (errors.IllegalTransition("no way"), ValueError, {}),

@@ -571,6 +571,22 @@ def test_the_same_key_returns_the_first_receipt(ledger, broker):
     assert counts() == {"default": {"queued": 1}}
 
 
+def test_a_call_whose_answer_was_lost_is_repeated_under_its_key_without_a_second_copy(ledger, broker, monkeypatch):
+    accept = ledger.accept
+
+    def lost(lane, submissions, **options):
+        accept(lane, submissions, **options)
+        raise LedgerUnavailable("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "accept", lost)
+        with pytest.raises(BrokerUnavailable) as caught:
+            enqueue(message(1), idempotency_key="order-7")
+    again = enqueue(message(1), idempotency_key="order-7")
+    assert (again.id,) == caught.value.message_ids
+    assert counts() == {"default": {"queued": 1}}
+
+
 def test_the_same_key_with_another_content_is_an_error(broker):
     first = enqueue(message(1), idempotency_key="order-7")
     with pytest.raises(IdempotencyConflict, match="use a new key") as caught:

@@ -297,10 +297,10 @@ class EmailBackend(BaseEmailBackend):
         recipients: list[Any] = []
         try:
             recipients = message.recipients()
-            return Letter.of(message, recipients) if recipients else Outcome(message, Ending.ANSWERED)
+            return Letter.of(message, recipients) if recipients else Outcome(message, Ending.ANSWERED, local=True)
         except BAD_MESSAGE as error:
             results = dict.fromkeys(recipients, bad_message(error))
-            return Outcome(message, Ending.ANSWERED, results, f"cannot be sent: {type(error).__name__}")
+            return Outcome(message, Ending.ANSWERED, results, f"cannot be sent: {type(error).__name__}", local=True)
 
     def _ready(self) -> Session:
         """The session over the open connection, greeted. Raises RelayTrouble."""

@@ -1,7 +1,7 @@
 """The catalogue of badly behaved relays: each a script, and what the ledger must say of the mail it was given.
 
 ``with CATALOGUE["greylists"].server() as relay:`` is such a relay, for tests of your own; those with TLS want an
-``Authority`` (and ``trustme``). ``python -m mailqueue.testing.catalogue`` prints the table in docs/reliability.md.
+``Authority`` (and ``mailqueue[testing]``). ``python -m mailqueue.testing.catalogue`` prints the table in docs/reliability.md.
 """
 
 from __future__ import annotations

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 
 import pytest
 from kombu import Connection
-from redis import Redis
+from kombu.exceptions import KombuError
+from redis import Redis, RedisError
 
 from mailqueue.codec import Parcel
 from mailqueue.publisher import Publisher
+from workers import tap as tap_module
 from workers.tap import open_tap
 
 pytestmark = pytest.mark.store
@@ -107,6 +111,53 @@ def test_a_parcel_that_nobody_can_read_is_left_out(tap, publish, store, caplog, 
     publish(parcel(2))
     assert numbers(tap.take("default", 100, 1.0)) == [1, 2]
     assert "action=parcel_unreadable" in caplog.text
+
+
+@pytest.mark.parametrize("garbage", [b"not json", b"{}", b"7", b"[" * 100_000])
+@pytest.mark.parametrize("tap", ["redis"], indirect=True)
+def test_garbage_among_the_tasks_costs_nobody_else(tap, publish, store, caplog, garbage):
+    publish(parcel(1))
+    store.lpush("mailqueue.default", garbage)
+    publish(parcel(2))
+    assert numbers(tap.take("default", 100, 1.0)) == [1, 2]
+    assert "action=task_unreadable lane=default" in caplog.text
+
+
+def test_tasks_in_hand_are_kept_although_garbage_follows(tap, publish, store):
+    publish(parcel(1))
+    store.lpush("mailqueue.default", b"not json")
+    assert numbers(tap.take("default", 100, 1.0)) == [1]
+
+
+@pytest.mark.parametrize("tap", ["redis"], indirect=True)
+def test_tasks_in_hand_are_kept_although_the_others_cannot_be_put_back(tap, publish, monkeypatch, caplog):
+    publish(parcel(1, 10), parcel(2))
+    monkeypatch.setattr(tap._client, "rpush", _down)
+    assert numbers(tap.take("default", 10, 1.0)) == [1]
+    assert "action=put_back_failed tasks=1" in caplog.text
+
+
+def _down(*_arguments):
+    raise ConnectionError
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "amqp://guest:guest@127.0.0.1:{port}//"])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_broker_that_is_away_is_not_waited_for(url, frozen, monkeypatch):
+    """Whether it refuses connections, or takes them and never says a word."""
+    for bounds in tap_module._BOUNDS.values():
+        for name in bounds:
+            monkeypatch.setitem(bounds, name, 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if not frozen:
+            server.close()
+        connection = Connection(url.format(port=port), connect_timeout=0.3)
+        started = time.monotonic()
+        with pytest.raises(Exception, match=r".*") as caught:
+            open_tap(connection).waiting(["urgent"])
+        assert isinstance(caught.value, (OSError, KombuError, RedisError))
+        assert time.monotonic() - started < 3.0
 
 
 def test_waiting_tells_whether_a_lane_has_tasks(tap, publish):

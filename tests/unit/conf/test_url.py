@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from mailqueue.conf import url
+from mailqueue.conf.secret import SecretURL
 
 
 @pytest.mark.parametrize(
@@ -110,8 +113,8 @@ def test_the_libraries_understand_what_they_get():
     ("given", "urls", "service"),
     [
         ("sentinel://one:26379/mymaster/2", "sentinel://one:26379/2", "mymaster"),
-        ("sentinel://u:p/@@one,two:7/mymaster", "sentinel://u:p/@@one/0;sentinel://two:7", "mymaster"),
-        ("sentinel://one;sentinel://two/3?master_name=m", "sentinel://one/3;sentinel://two", "m"),
+        ("sentinel://u:p/@@one,two:7/mymaster", "sentinel://u:p/@@one/0;sentinel://u:p/@@two:7/0", "mymaster"),
+        ("sentinel://one;sentinel://two/3?master_name=m", "sentinel://one/3;sentinel://two/3", "m"),
     ],
 )
 def test_kombu_gets_the_sentinels_as_a_list_and_the_service_beside_it(given, urls, service):
@@ -128,4 +131,69 @@ def test_kombu_understands_the_sentinels():
     with kombu.Connection(urls, transport_options=options) as connection:
         assert connection.transport.driver_type == "redis"
         assert (connection.userid, connection.password, connection.virtual_host) == ("u", "p", "2")
-        assert connection.alt == ["sentinel://u:p@one:26379/2", "sentinel://two:26380"]
+        assert connection.alt == ["sentinel://u:p@one:26379/2", "sentinel://u:p@two:26380/2"]
+        connection.switch(connection.alt[1])  # as kombu does when the first one is lost
+        assert (connection.userid, connection.password, connection.virtual_host) == ("u", "p", "2")
+
+
+SAFE = "sentinel://u:pw@one,two:7/mymaster/0?ssl=true&ssl_ca_certs=/ca.pem&sentinel_password=hush"
+
+
+def test_sentinels_and_their_primary_are_spoken_to_over_tls():
+    """The ledger's connection honours these options; the broker's must not be in the clear."""
+    kombu = pytest.importorskip("kombu")
+    urls, options = url.transport(SAFE)
+    with kombu.Connection(urls, transport_options=options) as connection:
+        for one in connection.alt:
+            connection.switch(one)
+            assert connection.ssl["ssl_ca_certs"] == "/ca.pem"
+            assert connection.ssl["ssl_cert_reqs"].name == "CERT_REQUIRED"
+    asked = options["sentinel_kwargs"]
+    assert (asked["password"], asked["ssl"], asked["ssl_ca_certs"]) == ("hush", True, "/ca.pem")
+    assert asked["ssl_cert_reqs"] == "required"
+    assert asked["socket_timeout"] > 0
+
+
+def test_what_is_secret_stays_hidden_in_what_kombu_gets():
+    urls, options = url.transport(SecretURL(SAFE))
+    assert "pw" not in repr(urls)
+    assert "hush" not in repr(urls) + repr(options)
+    assert isinstance(url.transport(SecretURL("redis://:pw@h/0"))[0], SecretURL)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("sentinel://one/mymaster/0?ssl=true&ssl_min_version=3", "ssl_min_version"),
+        ("sentinel://one/mymaster/0?ssl_ca_certs=/ca.pem", "without ssl=true"),
+        ("sentinel://one/mymaster/0?ssl=true&ssl_cert_reqs=maybe", "ssl_cert_reqs"),
+        ("amqps://one//?ssl_version=3", "ssl_version"),
+        ("amqps://one//;amqps://two//", "several names"),
+    ],
+)
+def test_options_that_cannot_be_passed_on_are_refused(wrong, said):
+    assert said in url.problem(wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "tls"),
+    [
+        ("amqps://u:p@mq:5671//", "amqps://u:p@mq:5671//", {"server_hostname": "mq"}),
+        ("amqps://u:p@[::1]:5671/v", "amqps://u:p@[::1]:5671/v", {"server_hostname": "::1"}),
+        ("amqps://localhost", "amqps://localhost", {"server_hostname": "localhost"}),
+        ("amqps://h:1//;amqps://h:2//", "amqps://h:1//;amqps://h:2//", {"server_hostname": "h"}),
+        (
+            "amqps://h//?ssl_ca_certs=%2Fca.pem&heartbeat=30",
+            "amqps://h//?heartbeat=30",
+            {"server_hostname": "h", "ca_certs": "/ca.pem"},
+        ),
+    ],
+)
+def test_the_certificate_of_rabbitmq_must_be_for_its_host(given, expected, tls):
+    assert url.problem(given) == ""
+    assert url.transport(given) == (expected, {"ssl": {"cert_reqs": ssl.CERT_REQUIRED, **tls}})
+
+
+def test_verification_is_waived_by_name_alone():
+    assert url.transport("amqps://h//?ssl_cert_reqs=none") == ("amqps://h//", {"ssl": {"cert_reqs": ssl.CERT_NONE}})
+    assert url.transport("amqps://h//?ssl_check_hostname=false")[1] == {"ssl": {"cert_reqs": ssl.CERT_REQUIRED}}

@@ -9,7 +9,7 @@ import time
 import pytest
 import redis
 
-from mailqueue.errors import IllegalTransition, LedgerUnavailable
+from mailqueue.errors import IllegalTransition, LedgerFault, LedgerUnavailable
 from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.redis import RedisLedger
 from mailqueue.ledger.states import State
@@ -247,3 +247,15 @@ def test_a_backlog_of_200_000_with_one_message_requeued_is_not_published_twice(s
     assert [task.items for task in stored.published if task.items] == [(("m0", b"e"),)]
     assert (stored.event("lost"), stored.event("barriers")) == (0, 0)
     assert sum(stored.counts("bulk").values()) == 200_000
+
+
+def test_an_error_of_our_own_script_is_not_said_to_be_an_outage(stored, monkeypatch):
+    """Whoever repeats until the store answers would repeat it for ever."""
+    answer = redis.ResponseError("user_script:31: too many results to unpack script: 8a1f, on @user_script:31.")
+
+    def fail(*_command):
+        raise answer
+
+    monkeypatch.setattr(stored.ledger._client, "execute_command", fail)
+    with pytest.raises(LedgerFault, match="too many results to unpack"):
+        stored.ledger.counts()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import exceptions
 
-from mailqueue.ledger.trouble import explain
+from mailqueue.ledger.trouble import explain, is_fault
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,32 @@ def test_an_error_says_where_what_and_what_to_do(error, words):
     assert "db.example.com:6379/0" in text
     assert words in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "user_script:31: too many results to unpack script: 8a1f, on @user_script:31.",
+        "ERR user_script:31: too many results to unpack script: 8a1f, on @user_script:31.",
+        "Error running script (call to f_8a1f): @user_script:31: user_script:31: too many results to unpack",
+        "WRONGTYPE Operation against a key holding the wrong kind of value script: 8a1f, on @user_script:3.",
+    ],
+)
+def test_an_error_of_our_own_script_is_a_fault_that_no_repetition_mends(said):
+    assert is_fault(exceptions.ResponseError(said))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ResponseError("Error running script: @user_script:7: -OOM command not allowed"),
+        exceptions.OutOfMemoryError("command not allowed script: 8a1f, on @user_script:31."),
+        exceptions.ResponseError("MISCONF Valkey is configured to save script: 8a1f, on @user_script:31."),
+        exceptions.ResponseError("ERR something new"),
+        exceptions.ResponseError("ERR something new script: 8a1f, on @user_script:31."),
+        exceptions.TimeoutError("user_script:31: no"),
+        ConnectionRefusedError("no"),
+    ],
+)
+def test_what_the_store_may_get_over_is_none(error):
+    assert not is_fault(error)

@@ -15,7 +15,7 @@ from mailqueue.ledger.base import Submission
 from mailqueue.outcome import Ending, Outcome, Result, Verdict
 from mailqueue.smtp.reply import Reply
 from workers import backends
-from workers.process import Process
+from workers.process import Process, Worker
 from workers.stop import StopFlag
 
 _number = itertools.count(1)
@@ -120,17 +120,15 @@ def tap():
 
 
 @pytest.fixture
-def stop(monkeypatch):
-    flag = StopFlag()
-    monkeypatch.setattr("workers.process.STOP", flag)
-    return flag
+def stop():
+    return StopFlag()
 
 
 @pytest.fixture
 def process(backend, tap, stop, monkeypatch):
     conf.configure(MAILQUEUE_LEDGER_URL=f"memory://workers-{next(_number)}", MAILQUEUE_RETRY_DELAYS=[60])
     queues = SimpleNamespace(consume_from={"mailqueue.urgent": None, "mailqueue.default": None, "mailqueue.bulk": None})
-    process = Process(SimpleNamespace(amqp=SimpleNamespace(queues=queues)))
+    process = Process(SimpleNamespace(amqp=SimpleNamespace(queues=queues)), worker=Worker(stop=stop))
     monkeypatch.setattr(process, "tap", lambda: tap)
     monkeypatch.setattr(process, "sleep", lambda _seconds: None)
     yield process

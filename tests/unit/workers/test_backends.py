@@ -12,6 +12,7 @@ from mailqueue.mail import EmailMessage
 from mailqueue.mail.backends.dummy import EmailBackend as Dummy
 from mailqueue.mail.backends.smtp import EmailBackend as Smtp
 from mailqueue.outcome import Ending, Verdict
+from mailqueue.smtp.timeouts import RFC_5321
 from workers import backends
 from workers.connections import Limits
 
@@ -27,6 +28,12 @@ class Plain:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class Django(Plain):
+    def __init__(self, *answers, timeout=None):
+        super().__init__(*answers)
+        self.timeout = timeout
 
 
 def mail(subject="Hello", to=("a@x.org", "Bob <b@x.org>")):
@@ -103,6 +110,22 @@ def test_refused_recipients_keep_their_own_replies():
     assert outcome.results["Bob <b@x.org>"].verdict is Verdict.DEFERRED
 
 
+def test_a_recipient_gets_nobody_elses_reply():
+    replies = {"ann@x.org": (550, b"5.1.1 gone"), "joann@x.org": (450, b"later")}
+    to = ("Joann <joann@x.org>", "Ann <ann@x.org>")
+    [outcome] = backends.deliver(Plain(smtplib.SMTPRecipientsRefused(replies)), [mail(to=to)], yes)
+    assert outcome.results["Joann <joann@x.org>"].verdict is Verdict.DEFERRED
+    assert outcome.results["Ann <ann@x.org>"].verdict is Verdict.REFUSED
+
+
+def test_a_recipient_whose_reply_is_not_told_is_deferred_unless_all_were_refused_for_good():
+    some = {"c@x.org": (550, b"gone"), "d@x.org": (450, b"later")}
+    outcome = one(smtplib.SMTPRecipientsRefused(some))
+    assert {result.verdict for result in outcome.results.values()} == {Verdict.DEFERRED}
+    outcome = one(smtplib.SMTPRecipientsRefused({"c@x.org": (550, b"gone")}))
+    assert {result.verdict for result in outcome.results.values()} == {Verdict.REFUSED}
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -129,9 +152,66 @@ def test_a_connection_that_cannot_be_opened_is_trouble_of_the_relay():
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), smtplib.SMTPServerDisconnected("gone"), KeyError("bug")])
 def test_anything_else_after_the_call_began_is_unknown(error):
-    outcome = one(error)
+    outcomes = backends.deliver(Plain(error), [mail()], yes)
+    outcome = next(outcomes)
     assert outcome.ending is Ending.UNKNOWN
     assert type(error).__name__ in outcome.reason
+    with pytest.raises(RelayTrouble) as caught:
+        next(outcomes)
+    assert caught.value.reconnect
+
+
+def test_after_a_lost_connection_the_next_message_is_not_offered_to_it():
+    backend = Plain(smtplib.SMTPServerDisconnected("gone"), 1)
+    outcomes = backends.deliver(backend, [mail("one"), mail("two")], yes)
+    assert next(outcomes).ending is Ending.UNKNOWN
+    with pytest.raises(RelayTrouble):
+        next(outcomes)
+    assert backend.calls == [["one"]]
+
+
+def test_a_relay_that_fell_silent_is_not_asked_again_at_once():
+    silent = smtplib.SMTPServerDisconnected("timed out")
+    silent.__context__ = TimeoutError()
+    outcomes = backends.deliver(Plain(silent), [mail()], yes)
+    assert next(outcomes).ending is Ending.UNKNOWN
+    with pytest.raises(RelayTrouble) as caught:
+        next(outcomes)
+    assert not caught.value.reconnect
+
+
+@pytest.mark.parametrize("code", [-1, 250, 354])
+def test_an_answer_to_the_data_that_makes_no_sense_is_unknown(code):
+    # smtplib raises the same for the answer to DATA and for that to the final dot: the message may be out.
+    outcomes = backends.deliver(Plain(smtplib.SMTPDataError(code, b"what")), [mail()], yes)
+    assert next(outcomes).ending is Ending.UNKNOWN
+    with pytest.raises(RelayTrouble) as caught:
+        next(outcomes)
+    assert caught.value.reconnect
+
+
+def test_421_after_the_data_defers_the_message_and_ends_the_connection():
+    outcomes = backends.deliver(Plain(smtplib.SMTPDataError(421, b"closing")), [mail()], yes)
+    assert {result.verdict for result in next(outcomes).results.values()} == {Verdict.DEFERRED}
+    with pytest.raises(RelayTrouble):
+        next(outcomes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        smtplib.SMTPRecipientsRefused({"a@x.org": (421, b"4.7.0 <a@x.org>: come back later")}),
+        smtplib.SMTPSenderRefused(421, b"4.7.0 not now, app@example.com", "app@example.com"),
+    ],
+)
+def test_421_before_the_data_is_trouble_of_the_relay(error):
+    outcomes = backends.deliver(Plain(error), [mail()], yes)
+    outcome = next(outcomes)
+    assert outcome.ending is Ending.UNSENT
+    assert "@" not in outcome.reason
+    with pytest.raises(RelayTrouble) as caught:
+        next(outcomes)
+    assert (caught.value.code, caught.value.reconnect) == (421, True)
 
 
 def test_the_default_relay_is_the_delivery_backend():
@@ -142,6 +222,16 @@ def test_the_default_relay_is_the_delivery_backend():
 
 def test_smtp_without_a_timeout_goes_by_the_stages_of_the_rfc():
     assert backends.build("").stage_timeouts is True
+
+
+def test_a_class_that_would_wait_for_ever_waits_as_long_as_the_final_reply_may_take(monkeypatch):
+    monkeypatch.setattr(backends, "get_connection", lambda _path: Django())
+    assert backends.build("").timeout == RFC_5321.final
+
+
+def test_a_timeout_that_a_class_has_is_kept(monkeypatch):
+    monkeypatch.setattr(backends, "get_connection", lambda _path: Django(timeout=7))
+    assert backends.build("").timeout == 7
 
 
 def test_an_alias_is_built_from_mailers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -164,6 +165,36 @@ def test_one_in_use_is_not_closed_as_idle(connections, clock):
         clock.now += 100
         connections.close_idle()
         assert connection.backend.closed == 0
+
+
+def test_one_that_is_being_closed_as_idle_is_not_waited_for(connections, clock, built):
+    frozen = use(connections)
+    closing, thawed = threading.Event(), threading.Event()
+
+    def close():
+        closing.set()
+        thawed.wait(10)
+
+    frozen.close = close
+    clock.now += 30
+    closer = threading.Thread(target=connections.close_idle)
+    closer.start()
+    assert closing.wait(10)
+    assert use(connections) is not frozen
+    thawed.set()
+    closer.join()
+
+
+def test_close_all_waits_for_frozen_relays_no_longer_than_it_is_told(connections, built):
+    thawed = threading.Event()
+    for relay in "abc":
+        use(connections, relay=relay).close = lambda: thawed.wait(10)
+    well = use(connections, relay="d")
+    started = time.monotonic()
+    connections.close_all(wait=0.3)
+    assert time.monotonic() - started < 5
+    assert well.closed == 1
+    thawed.set()
 
 
 def test_close_all_closes_every_one(connections, built):

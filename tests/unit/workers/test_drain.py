@@ -9,7 +9,7 @@ import pytest
 
 from mailqueue import codec
 from mailqueue.codec import Parcel
-from mailqueue.envelope import pack
+from mailqueue.envelope import Envelope, pack
 from mailqueue.errors import RelayTrouble
 from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.states import State
@@ -17,6 +17,8 @@ from mailqueue.mail import EmailMessage
 from mailqueue.outcome import Ending, Outcome, Result, Verdict
 from mailqueue.retry import RetryPolicy
 from mailqueue.smtp.reply import Reply
+from workers import drain as drain_module
+from workers.blobs import BlobCache
 from workers.drain import drain
 from workers.relays import FIRST_PROBE, Relays
 
@@ -122,13 +124,15 @@ CLOSING = RelayTrouble("421 at MAIL", stage="mail", code=421, reconnect=True)
 SILENT = RelayTrouble("no answer to MAIL", stage="mail")
 
 
-@pytest.mark.parametrize("trouble", [CLOSING, SILENT])
-def test_a_message_that_loses_the_connection_lets_the_others_go_first_and_is_deferred(process, backend, queue, trouble):
+@pytest.mark.parametrize(("trouble", "reason"), [(CLOSING, "421"), (SILENT, "451 4.4.2")])
+def test_a_message_that_loses_the_connection_lets_the_others_go_first_and_is_deferred(
+    process, backend, queue, trouble, reason
+):
     backend.before_begin = lambda message: (Ending.UNSENT, trouble) if message.subject == "bad" else None
     parcel = queue(mail("bad"), mail("good"))
     drain(parcel, process)
     bad, good = entries(process, parcel)
-    assert (bad.state, bad.attempts, bad.reason) == (State.DEFERRED, 1, "451 4.4.2")
+    assert (bad.state, bad.attempts, bad.reason) == (State.DEFERRED, 1, reason)
     assert good.state is State.SENT
     assert backend.opened == 3
     assert process.relays.wait("") == 0
@@ -285,7 +289,7 @@ def test_a_bug_in_a_backend_harms_no_claim_for_long(process, backend, queue, cap
     one, two, three = entries(process, parcel)
     assert one.state is State.SENT
     assert (two.state, three.state) == (State.DEFERRED, State.DEFERRED)
-    assert "a bug" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
 
 
 # -- the batch
@@ -361,6 +365,15 @@ def test_mail_in_a_higher_lane_ends_the_batch_between_two_messages(process, back
     assert all(found.attempts == 0 for found in entries(process, parcel)[2:])
 
 
+def test_a_look_that_failed_is_not_repeated_for_each_message(process, backend, tap, queue, monkeypatch):
+    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    looks = []
+    tap.waiting = lambda lanes: looks.append(lanes) or 1 / 0
+    drain(queue(*(mail(str(n)) for n in range(5)), lane="bulk"), process)
+    assert len(backend.sent) == 5
+    assert len(looks) == 1
+
+
 def test_a_lower_lane_does_not(process, backend, tap, queue, monkeypatch):
     monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
     tap.full = {"bulk"}
@@ -395,6 +408,147 @@ def test_an_unreadable_envelope_is_held_with_its_reason(process):
     found = ledger.get("broken")
     assert found.state is State.HELD
     assert "unreadable" in found.reason
+
+
+def test_what_cannot_be_put_together_is_held_and_its_neighbours_are_sent(process, backend):
+    bad = Envelope(id="bad", created=time.time(), kind="rendered", rcpt=("a@example.com",))
+    good, _ = pack(mail(), id="good", now=time.time())
+    items = tuple((envelope.id, codec.encode(envelope)) for envelope in (bad, good))
+    number = process.ledger.accept("default", [Submission(*item) for item in items]).number
+    drain(Parcel("default", number, items), process)
+    assert process.ledger.get("good").state is State.SENT
+    assert process.ledger.get("bad").state is State.HELD
+    assert process.ledger.get("bad").reason == "cannot be put together: a rendered message has no bytes"
+
+
+def test_a_bug_that_one_message_meets_puts_off_that_one_alone(process, backend, queue, monkeypatch, caplog):
+    parcel = queue(mail("one"), mail("two"))
+    unpack = drain_module.unpack
+    monkeypatch.setattr(
+        drain_module, "unpack", lambda envelope, blobs: 1 / 0 if envelope.subject == "one" else unpack(envelope, blobs)
+    )
+    drain(parcel, process)
+    one, two = entries(process, parcel)
+    assert two.state is State.SENT
+    assert (one.state, one.attempts, one.crashes, one.reason) == (State.DEFERRED, 0, 0, "ZeroDivisionError")
+    assert one.due_at - one.updated_at == pytest.approx(60, abs=1)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_bug_leaves_no_message_claimed(process, backend, queue, monkeypatch, caplog):
+    parcel = queue(mail("one"), mail("two"))
+    monkeypatch.setattr(drain_module.Delivery, "run", lambda *_: 1 / 0)
+    drain(parcel, process)
+    assert {(found.state, found.attempts, found.crashes) for found in entries(process, parcel)} == {
+        (State.DEFERRED, 0, 0)
+    }
+    assert "action=batch_failed lane=default" in caplog.text
+    assert "division by zero" not in caplog.text  # such a text may repeat an address
+
+
+# -- large parts
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def fetched(process, monkeypatch):
+    """Octets of each fetch of large parts."""
+    fetched = []
+    get = process.ledger.get_blobs
+
+    def get_blobs(hashes):
+        blobs = get(hashes)
+        fetched.append(sum(map(len, blobs.values())))
+        return blobs
+
+    monkeypatch.setattr(process.ledger, "get_blobs", get_blobs)
+    return fetched
+
+
+def large(process, subject, content):
+    """A message with an attachment, its parts stored: (id, encoded envelope)."""
+    message = mail(subject)
+    message.attach("file.bin", content, "application/octet-stream")
+    envelope, blobs = pack(message, id=f"large-{subject}", now=time.time())
+    process.ledger.put_blobs(blobs)
+    encoded = codec.encode(envelope)
+    return envelope.id, encoded, envelope.blobs()
+
+
+def accepted(process, larges):
+    submissions = [Submission(message_id, encoded, blobs=blobs) for message_id, encoded, blobs in larges]
+    number = process.ledger.accept("default", submissions).number
+    return Parcel("default", number, tuple((message_id, encoded) for message_id, encoded, _ in larges))
+
+
+def test_large_parts_are_fetched_as_many_bytes_at_a_time_as_a_batch_may_have(process, backend, fetched):
+    process.batch_bytes = 2 * MIB
+    process.blobs = BlobCache(process.ledger, limit=0)
+    parcel = accepted(process, [large(process, str(n), bytes([n]) * MIB) for n in range(5)])
+    sent_before = []
+    fetched_blobs = process.ledger.get_blobs
+    process.ledger.get_blobs = lambda hashes: (sent_before.append(len(backend.sent)), fetched_blobs(hashes))[1]
+    drain(parcel, process)
+    assert [subject for subject, _ in backend.sent] == ["0", "1", "2", "3", "4"]
+    assert fetched == [2 * MIB, 2 * MIB, MIB]
+    assert sent_before == [0, 2, 4]
+    assert backend.opened == 1
+
+
+def test_one_message_may_be_larger_than_that(process, backend, fetched):
+    process.batch_bytes = MIB
+    parcel = accepted(process, [large(process, str(n), bytes([n]) * 3 * MIB) for n in range(2)])
+    drain(parcel, process)
+    assert len(backend.sent) == 2
+    assert fetched == [3 * MIB, 3 * MIB]
+
+
+def test_a_part_that_many_share_counts_once(process, backend, fetched):
+    process.batch_bytes = 2 * MIB
+    parcel = accepted(process, [large(process, str(n), b"x" * MIB) for n in range(5)])
+    drain(parcel, process)
+    assert len(backend.sent) == 5
+    assert fetched == [MIB]
+
+
+def test_what_is_not_fetched_when_the_worker_stops_is_given_back_unfetched(process, backend, stop, fetched):
+    process.batch_bytes = MIB
+    parcel = accepted(process, [large(process, str(n), bytes([n]) * MIB) for n in range(3)])
+    backend.script = [lambda _m: stop.set()]
+    drain(parcel, process)
+    assert [found.state for found in entries(process, parcel)] == [State.SENT, State.DEFERRED, State.DEFERRED]
+    assert fetched == [MIB]
+
+
+def test_what_was_given_back_meanwhile_is_not_fetched(process, backend, fetched):
+    process.batch_bytes = MIB
+    parcel = accepted(process, [large(process, str(n), bytes([n]) * MIB) for n in range(3)])
+    backend.script = [lambda _m: [batch.given_back(batch.waiting()) for batch in process.keeper._batches] and None]
+    process.ledger.begin = lambda ids, _token: [True] * len(ids)
+    drain(parcel, process)
+    assert len(fetched) == 1
+
+
+def test_a_relay_that_loses_the_answers_of_large_messages_is_left_alone_after_two(process, backend, fetched):
+    process.batch_bytes = MIB
+    parcel = accepted(process, [large(process, str(n), bytes([n]) * MIB) for n in range(5)])
+    backend.script = [Ending.UNKNOWN] * 5
+    drain(parcel, process)
+    assert [found.unknowns for found in entries(process, parcel)] == [1, 1, 0, 0, 0]
+
+
+def test_a_message_whose_large_part_is_gone_is_held_and_its_neighbours_are_sent(process, backend):
+    larges = [large(process, str(n), bytes([n]) * MIB) for n in range(2)]
+    parcel = accepted(process, larges)
+    get = process.ledger.get_blobs
+    process.ledger.get_blobs = lambda hashes: {
+        key: blob for key, blob in get(hashes).items() if key not in larges[0][2]
+    }
+    drain(parcel, process)
+    gone, other = entries(process, parcel)
+    assert (gone.state, gone.reason) == (State.HELD, "a large part of it is not in the ledger")
+    assert other.state is State.SENT
 
 
 def test_a_task_without_a_record_is_accepted_again(process, backend):

@@ -31,8 +31,18 @@ class Ledger:
 
 
 class Connections:
+    def __init__(self):
+        self.closing = threading.Event()
+        self.thawed = threading.Event()
+        self.thawed.set()
+        self.trouble = None
+
     def close_idle(self):
-        pass
+        if self.trouble:
+            trouble, self.trouble = self.trouble, None
+            raise trouble
+        self.closing.set()
+        self.thawed.wait(10)
 
 
 @pytest.fixture
@@ -41,9 +51,15 @@ def ledger():
 
 
 @pytest.fixture
-def keeper(ledger):
-    keeper = Keeper(ledger, Connections(), lease=0.1)
+def connections():
+    return Connections()
+
+
+@pytest.fixture
+def keeper(ledger, connections):
+    keeper = Keeper(ledger, connections, lease=0.1)
     yield keeper
+    connections.thawed.set()
     keeper.stop()
 
 
@@ -103,6 +119,43 @@ def test_an_unavailable_ledger_is_asked_again(keeper, ledger, batch, caplog):
     with keeper.watch(batch):
         assert ledger.called.wait(5)
     assert "action=lease_not_renewed" in caplog.text
+
+
+def test_a_relay_that_does_not_let_go_of_an_idle_connection_delays_no_renewal(keeper, ledger, connections, batch):
+    connections.thawed.clear()
+    batch.claimed(["1"])
+    batch.begun(["1"])
+    with keeper.watch(batch):
+        assert connections.closing.wait(5)
+        for _ in range(3):
+            ledger.called.clear()
+            assert ledger.called.wait(5)
+
+
+def test_a_bug_ends_no_renewals(keeper, ledger, batch, caplog):
+    ledger.trouble = KeyError("bug")
+    batch.claimed(["1"])
+    batch.begun(["1"])
+    with keeper.watch(batch):
+        assert ledger.called.wait(5)
+    assert "action=keeping_failed" in caplog.text
+
+
+def test_a_bug_in_closing_ends_no_closing(keeper, connections, batch, caplog):
+    connections.trouble = KeyError("bug")
+    with keeper.watch(batch):
+        assert connections.closing.wait(5)
+    assert "action=keeping_failed" in caplog.text
+
+
+def test_a_large_message_on_a_slow_line_is_renewed_until_it_is_answered(keeper, ledger, batch, now):
+    # 25 MB at 256 kbit/s take 13 minutes, and the final reply may take 10 more.
+    batch.claimed(["1"])
+    batch.begun(["1"])
+    now[0] += 120 + 800 + 600
+    with keeper.watch(batch):
+        assert ledger.called.wait(5)
+    assert ledger.renewed[0] == (("1",), batch.token)
 
 
 def test_what_is_not_watched_is_not_kept(keeper, ledger, batch):

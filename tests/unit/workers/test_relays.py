@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.errors import RelayTrouble
+from mailqueue.smtp.classify import Stage
+from mailqueue.smtp.reply import Reply
+from mailqueue.smtp.trouble import trouble_with
 from workers.relays import FIRST_PROBE, LAST_PROBE, Relays
 
 TROUBLE = RelayTrouble("refused", stage="connect")
@@ -72,6 +75,20 @@ def test_what_the_relay_said_is_logged_unless_it_may_hold_an_address(relays, cap
     relays.troubled("", RelayTrouble(f"{stage}: 421 {text}", stage=stage, code=421, text=text))
     assert (text in caplog.text) == shown
     assert shown or "reason=4.7.0" in caplog.text
+
+
+def test_the_words_of_a_failed_login_and_of_a_strange_class_are_not_logged(relays, caplog):
+    failed = RelayTrouble("auth: UnicodeEncodeError: secret", stage="auth", text="secret")
+    failed.__cause__ = UnicodeError("secret")
+    relays.troubled("", failed)
+    assert "secret" not in caplog.text
+    assert "reason=UnicodeError" in caplog.text
+
+
+def test_a_login_refused_as_it_really_is_names_nobody(relays, caplog):
+    relays.troubled("", trouble_with(Reply(535, "5.7.8 ann@example.org unknown"), Stage.AUTH, reconnect=False))
+    assert "reason=5.7.8" in caplog.text
+    assert "ann@example.org" not in caplog.text
 
 
 def test_the_log_names_the_default_relay_and_no_reply_text(relays, caplog):

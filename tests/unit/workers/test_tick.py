@@ -10,6 +10,7 @@ import pytest
 
 from mailqueue.errors import LedgerUnavailable, SpoolError
 from mailqueue.ledger.base import Publication, Ticked
+from mailqueue.ledger.rules import TICK_GAP
 from workers.tick import Tick
 
 
@@ -118,6 +119,40 @@ def test_the_claims_of_dead_children_are_freed_and_those_of_the_living_are_not(t
         living.wait()
         zombie.wait()
     assert ledger.freed == [f"worker:{reaped.pid}", f"worker:{zombie.pid}"]
+
+
+def test_where_nobody_can_tell_the_dead_from_the_living_their_leases_are_left_to_end(
+    tick, ledger, publisher, monkeypatch
+):
+    monkeypatch.delattr(os, "waitid")
+    ledger.holders = ["worker:999999"]
+    ledger.answers = [DUE]
+    assert tick.once() == 2
+    assert ledger.freed == []
+
+
+def test_an_owner_that_cannot_be_buried_keeps_neither_the_others_nor_what_is_due(tick, ledger, publisher, caplog):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    ledger.holders = ["worker:nonsense", f"worker:{dead.pid}"]
+    ledger.answers = [DUE]
+    assert tick.once() == 2
+    assert ledger.freed == [f"worker:{dead.pid}"]
+    assert "action=burial_failed owner=worker:nonsense" in caplog.text
+
+
+def test_after_a_tick_that_published_the_next_one_follows_as_soon_as_the_ledger_answers_it(ledger, publisher):
+    tick = Tick(ledger, publisher, "worker", 60)
+    pauses = []
+
+    def wait(pause):
+        pauses.append(pause)
+        return len(pauses) > 3
+
+    tick._stop.wait = wait
+    ledger.answers = [Ticked(), DUE]
+    tick._run()
+    assert pauses == [60, 60, TICK_GAP, 60]
 
 
 def test_what_waits_in_the_spool_goes_along(ledger, publisher):
