@@ -64,7 +64,7 @@ class MemoryLedger(Ledger):
         self._book = Book(self._lease, rules.milliseconds(retention))
         self._recovery = Recovery(self._book)
         self._hands = Hands(self._book)
-        self._relays = RelayBook(self._lease)
+        self._relays = RelayBook(self._lease, self._book.retention)
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -309,19 +309,27 @@ class MemoryLedger(Ledger):
     # -- relays
 
     def relay_trouble(
-        self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
+        self,
+        relay: str,
+        *,
+        owner: str,
+        delay: float,
+        longest: float = 300.0,
+        latch: str = "",
+        over: str = "",
+        reason: str = "",
     ) -> Setback:
         first, most = rules.milliseconds(delay), rules.milliseconds(longest)
         with self._call() as now:
-            return self._relays.trouble(relay, owner, first, most, latch, rules.short(reason), now)
+            return self._relays.trouble(relay, owner, first, most, latch, over, rules.short(reason), now)
 
     def relay_probe(self, relay: str, owner: str, *, fingerprint: str = "") -> float:
         with self._call() as now:
             return self._relays.probe(relay, owner, fingerprint, now)
 
     def relay_recovered(self, relay: str, *, by_hand: bool = False) -> bool:
-        with self._call():
-            return self._relays.recovered(relay, by_hand=by_hand)
+        with self._call() as now:
+            return self._relays.recovered(relay, now, by_hand=by_hand)
 
     def relay_states(self) -> Mapping[str, RelayMark]:
         with self._call() as now:
