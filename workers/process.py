@@ -101,7 +101,7 @@ class Process:
         """This thread's way to the queues."""
         tap: Tap | None = getattr(self._taps, "tap", None)
         if tap is None:
-            tap = self._taps.tap = open_tap(self.app.connection_for_read())
+            tap = self._taps.tap = open_tap(self.app.connection_for_read(), self.ledger)
         return tap
 
     def drop_tap(self) -> None:

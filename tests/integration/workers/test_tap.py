@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from kombu import Connection
@@ -48,7 +49,7 @@ def tap(request, valkey_url):
     connection = Connection(valkey_url)
     if request.param == "any":
         connection.transport.driver_type = "any"
-    tap = open_tap(connection)
+    tap = open_tap(connection, SimpleNamespace(counts=dict))
     yield tap
     tap.close()
 
@@ -109,9 +110,23 @@ def test_a_parcel_that_nobody_can_read_is_left_out(tap, publish, store, caplog, 
     assert "action=parcel_unreadable" in caplog.text
 
 
+@pytest.mark.parametrize("tap", ["redis"], indirect=True)
 def test_waiting_tells_whether_a_lane_has_tasks(tap, publish):
     assert not tap.waiting(["urgent", "default"])
     publish(parcel(1))
     assert tap.waiting(["urgent", "default"])
     assert not tap.waiting(["urgent"])
     assert not tap.waiting([])
+
+
+def test_of_a_broker_that_hands_out_ahead_the_ledger_tells_what_is_waiting(valkey_url):
+    connection = Connection(valkey_url)
+    connection.transport.driver_type = "any"
+    counts = {"urgent": {"queued": 0, "sent": 2}, "default": {"sending": 1}}
+    tap = open_tap(connection, SimpleNamespace(counts=lambda: counts))
+    assert not tap.waiting(["urgent", "default"])
+    counts["default"]["queued"] = 1
+    assert tap.waiting(["urgent", "default"])
+    assert not tap.waiting(["urgent"])
+    assert not tap.waiting([])
+    tap.close()
