@@ -39,6 +39,8 @@ _CONNECT: Final = 0.2
 _PAUSE: Final = 1.0
 #: Octets of tasks that are written at once.
 _WRITE: Final = 1024 * 1024
+#: AMQP 0-9-1's precondition-failed: what is declared is there, and was declared otherwise.
+_OTHERWISE: Final = 406
 
 _EMBED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _encode: Final = msgspec.json.Encoder().encode
@@ -95,6 +97,18 @@ class Publisher:
                 self._send(None, left, end)
         return left
 
+    def declare(self) -> None:
+        """Declare the lanes' queues now, as the first publish would. Trouble with the broker passes without a word.
+
+        Raises:
+            ImproperlyConfigured: for a queue that is there, and of another kind.
+        """
+        try:
+            line = self._take() or self._open()
+        except self._expected:
+            return
+        self._idle.append(line)
+
     def close(self) -> None:
         """Close the connections of this process; the publisher may be used again."""
         self._forget_parents()
@@ -105,21 +119,24 @@ class Publisher:
         """Publish from ``left`` what time allows, through ``line`` or a new one; False for trouble with the broker."""
         began = time.monotonic()
         try:
-            line = line or _Line(self._connection(), self._deadline * _ANSWER)
+            line = line or self._open()
             line.send(left, end)
         except Exception as trouble:  # whatever it is: the messages are accepted, and must not look as if they were not
-            known = isinstance(trouble, self._expected)
-            logger.warning(
-                "action=publish_failed tasks=%d error=%s", len(left), type(trouble).__name__, exc_info=not known
-            )
+            hopeless = isinstance(trouble, ImproperlyConfigured)
+            known = hopeless or isinstance(trouble, self._expected)
+            told = str(trouble) if hopeless else type(trouble).__name__
+            logger.warning("action=publish_failed tasks=%d error=%s", len(left), told, exc_info=not known)
             if line is not None:
                 line.drop()
             now = time.monotonic()
-            if now - began > self._deadline * _CONNECT:
+            if hopeless or now - began > self._deadline * _CONNECT:
                 self._paused_until = now + _PAUSE
             return False
         self._idle.append(line)
         return True
+
+    def _open(self) -> _Line:
+        return _Line(self._connection(), self._deadline * _ANSWER)
 
     def _take(self) -> _Line | None:
         self._forget_parents()
@@ -166,8 +183,7 @@ class _Line:
                     held = nullcontext(client.client())
                 self._channel.conn_or_acquire = lambda _client=None: held
             for lane in LANES:
-                queue: Any = task_queue(lane)
-                queue(self._channel).declare()
+                self._declare(task_queue(lane, connection.transport.driver_type))
         except BaseException:
             self.drop()
             raise
@@ -197,6 +213,18 @@ class _Line:
     def drop(self) -> None:
         """Let go of the connection without a word: the broker may not answer."""
         self._connection.collect()
+
+    def _declare(self, queue: Any) -> None:
+        try:
+            queue(self._channel).declare()
+        except self._connection.channel_errors as trouble:
+            if getattr(trouble, "code", None) != _OTHERWISE:
+                raise
+            raise ImproperlyConfigured(
+                f"MAILQUEUE_BROKER_URL: the broker has {queue.name} already, and of another kind than the quorum queue "
+                f"that it must be ({trouble}). Stop the workers and delete it: `rabbitmqctl delete_queue {queue.name}`. "
+                "No mail is lost by that: what was in it is found in the ledger, and published again"
+            ) from None
 
     @contextmanager
     def _batch(self, count: int) -> Iterator[Callable[..., Any]]:

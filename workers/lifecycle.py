@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
+from celery.utils.text import str_to_list
 
 from mailqueue import conf
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
@@ -17,6 +18,8 @@ from workers import process
 from workers.tick import Tick
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celery import Celery
 
 __all__ = ["connect"]
@@ -42,21 +45,31 @@ def connect(app: Celery) -> None:
     signals.worker_process_shutdown.connect(_close)
 
 
-def _configure(instance: Any = None, **_: Any) -> None:
-    """Main process, before anything else: refuse settings that cannot work, make the lanes' queues known."""
+def _configure(instance: Any = None, options: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Main process, before anything else: refuse what cannot work, make the queues known that it is to serve."""
     app = instance.app
     if app not in _connected:
         return
     try:
         conf.check("worker")
+        publisher = _publisher()
+        publisher.declare()
+        publisher.close()
     except ImproperlyConfigured as error:
         lines = "\n".join(f"  - {problem}" for problem in error.problems)
         sys.stderr.write(f"mailqueue cannot start with these settings:\n{lines}\n")
         raise SystemExit(78) from None  # EX_CONFIG of sysexits.h
+    # Not all of them: one quorum queue changes how Celery fetches from every queue of an application.
+    asked = str_to_list((options or {}).get("queues")) or ()
+    driver = app.connection_for_read().transport.driver_type
     for lane in LANES:
-        queue = task_queue(lane)
-        if queue.name not in app.amqp.queues:
+        queue = task_queue(lane, driver)
+        if queue.name in asked and queue.name not in app.amqp.queues:
             app.amqp.queues[queue.name] = queue
+
+
+def _publisher() -> Publisher:
+    return Publisher(conf.get("MAILQUEUE_BROKER_URL"), deadline=conf.get("MAILQUEUE_DEADLINE"))
 
 
 def _start(sender: Any = None, **_: Any) -> None:
@@ -72,8 +85,7 @@ def _start(sender: Any = None, **_: Any) -> None:
         this.ledger.ping()
     except LedgerUnavailable as error:
         logger.warning("action=ledger_unavailable reason=%s", error)  # the tick and the claims wait for it
-    publisher = Publisher(conf.get("MAILQUEUE_BROKER_URL"), deadline=conf.get("MAILQUEUE_DEADLINE"))
-    tick = Tick(this.ledger, publisher, process.WORKER, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
+    tick = Tick(this.ledger, _publisher(), process.WORKER, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
     tick.start()
     _ticks.append(tick)
     logger.info("action=worker_ready worker=%s lanes=%s", process.WORKER, ",".join(this.lanes()))

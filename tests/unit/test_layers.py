@@ -58,7 +58,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("one batch", "workers.deliver workers.drain"),
     ("the rounds", "workers.tick"),
     ("a worker for users' tests", "workers.inline"),
-    ("Celery's side", "workers.lifecycle workers.tasks"),
+    ("Celery's side", "workers.consumer workers.lifecycle workers.tasks"),
     ("the composition root", "workers.app workers"),
 )
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+
+from mailqueue import conf
+from mailqueue.errors import ImproperlyConfigured
+from workers import install, lifecycle
+
+
+@pytest.fixture
+def shop(monkeypatch):
+    """A project's own application, on RabbitMQ, that is to carry mail as well."""
+    monkeypatch.setattr(lifecycle, "_connected", [])
+    conf.configure(MAILQUEUE_BROKER_URL="memory://", MAILQUEUE_LEDGER_URL="memory://lifecycle")
+    app = Celery("shop", broker="amqp://localhost//", set_as_current=False)
+    install(app)
+    return app
+
+
+def start(app, *queues):
+    """What Celery tells before it makes a worker of ``app`` that is to serve ``queues``."""
+    lifecycle._configure(instance=SimpleNamespace(app=app), options={"queues": list(queues)})
+
+
+def mail_queues(app):
+    return {name: queue.queue_arguments for name, queue in app.amqp.queues.items() if name.startswith("mailqueue.")}
+
+
+def test_a_worker_knows_the_lanes_that_it_is_to_serve(shop):
+    start(shop, "celery", "mailqueue.urgent", "mailqueue.bulk")
+    quorum = {"x-queue-type": "quorum"}
+    assert mail_queues(shop) == {"mailqueue.urgent": quorum, "mailqueue.bulk": quorum}
+
+
+def test_one_that_serves_none_fetches_as_it_ever_did(shop):
+    """Celery goes over to a prefetch for each queue as soon as an application has one quorum queue."""
+    start(shop, "celery")
+    assert mail_queues(shop) == {}
+
+
+def test_a_queue_of_another_kind_stops_it_with_the_remedy(shop, monkeypatch, capsys):
+    def declare(_publisher):
+        raise ImproperlyConfigured("delete it")
+
+    monkeypatch.setattr("mailqueue.publisher.Publisher.declare", declare)
+    with pytest.raises(SystemExit) as caught:
+        start(shop, "mailqueue.urgent")
+    assert caught.value.code == 78
+    assert "  - delete it\n" in capsys.readouterr().err
+
+
+def test_the_workers_of_another_application_are_not_ours(shop):
+    other = Celery("other", broker="memory://", set_as_current=False)
+    start(other, "mailqueue.urgent")
+    assert mail_queues(other) == {}
