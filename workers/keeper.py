@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailqueue.ledger.base import Ledger
     from workers.batch import Batch
     from workers.connections import Connections
+    from workers.relays import Relays
 
 __all__ = ["Keeper"]
 
@@ -30,9 +31,10 @@ LONGEST_REPLY = 660.0  # s: RFC 5321 4.5.3.2.6 gives the reply to the final dot 
 class Keeper:
     """Watches the batches of this process, from the first one on until the process ends."""
 
-    def __init__(self, ledger: Ledger, connections: Connections, lease: float) -> None:
+    def __init__(self, ledger: Ledger, connections: Connections, relays: Relays, lease: float) -> None:
         self._ledger = ledger
         self._connections = connections
+        self._relays = relays
         self._lease = lease
         self._lock = threading.Lock()
         self._batches: set[Batch] = set()
@@ -74,6 +76,7 @@ class Keeper:
                 except LedgerUnavailable as error:
                     # The next round tries again; if none succeeds the leases end, which is what they are for.
                     logger.warning("action=lease_not_renewed reason=%s", error)
+            self._relays.keep()
             self._connections.close_idle()
 
     def _keep(self, batch: Batch) -> None:

@@ -5,6 +5,7 @@ Built on first use, so that a child opens everything after its fork.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -66,9 +67,10 @@ class Process:
         self.policies = Policies()
         self.ledger: Ledger = ledger or _ledger(self.lease, self.retention)
         self.blobs = BlobCache(self.ledger)
-        self.relays = Relays()
-        self.connections = Connections(build or backends.build, backends.limits)
-        self.keeper = Keeper(self.ledger, self.connections, self.lease)
+        build = build or backends.build
+        self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
+        self.connections = Connections(build, backends.limits)
+        self.keeper = Keeper(self.ledger, self.connections, self.relays, self.lease)
         self._stop = stop or STOP
         self._taps = threading.local()
 

@@ -152,7 +152,7 @@ class MemoryLedger(Ledger):
             for message_id in ids:
                 record = self._claimed(message_id, token, now)
                 if record is None:
-                    self._book.events["fenced"] += 1
+                    self._book.events["fenced"] += not self._is_stopped(message_id, token, now)
                 elif record.is_late(now):
                     self._book.expire(record, now)
                 else:
@@ -160,6 +160,13 @@ class MemoryLedger(Ledger):
                     self._renew(record, now)
                 answers.append(record is not None and record.state is State.SENDING)
             return answers
+
+    def _is_stopped(self, message_id: str, token: str, now: int) -> bool:
+        """Whether it was stopped while it was claimed: that is no fence's doing."""
+        record = self._book.load(message_id, now)
+        if record is None or record.fence != token or record.phase != CLAIMED:
+            return False
+        return record.state in {State.CANCELLED, State.HELD, State.EXPIRED}
 
     def unbegin(self, ids: Sequence[str], token: str) -> None:
         with self._call() as now:
