@@ -19,6 +19,7 @@ from kombu.connection import Connection
 from kombu.exceptions import KombuError
 
 from mailqueue.conf.url import split, transport
+from mailqueue.confirms import Confirms
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.lanes import LANES, TASK_NAME, queue_name, task_queue
 
@@ -93,7 +94,8 @@ class Publisher:
             line = self._take()
             done = self._send(line, left, end)
             if not done and line is not None and time.monotonic() >= self._paused_until:
-                self._idle.clear()  # as stale as that one; dropping them closes them
+                while self._idle:
+                    self._idle.pop().drop()  # as stale as that one
                 self._send(None, left, end)
         return left
 
@@ -156,7 +158,7 @@ class Publisher:
         answer = self._deadline * _ANSWER
         connect = self._deadline * _CONNECT / servers
         if self._url.startswith(("amqp", "pyamqp")):
-            options: dict[str, Any] = {"confirm_publish": True, "read_timeout": answer, "write_timeout": answer}
+            options: dict[str, Any] = {"read_timeout": answer, "write_timeout": answer}
         else:
             # Text as it is, in JSON: kombu's default is base64 around it, a third more in the store and on the way.
             options = {"body_encoding": "utf-8", "socket_keepalive": True}
@@ -172,7 +174,7 @@ class _Line:
 
     def __init__(self, connection: Any, patience: float) -> None:
         self._connection = connection
-        self._waits = {"timeout": patience, "confirm_timeout": patience}
+        self._confirms: Confirms | None = None
         self._origin = f"{os.getpid()}@{socket.gethostname()}"
         try:
             self._channel = connection.default_channel
@@ -184,6 +186,8 @@ class _Line:
                 self._channel.conn_or_acquire = lambda _client=None: held
             for lane in LANES:
                 self._declare(task_queue(lane, connection.transport.driver_type))
+            if connection.transport.driver_type == "amqp":
+                self._confirms = Confirms(self._channel, patience)
         except BaseException:
             self.drop()
             raise
@@ -198,7 +202,6 @@ class _Line:
                         self._message(parcel),
                         exchange="",  # the default exchange takes it to the queue of this name
                         routing_key=queue_name(parcel.lane),
-                        **self._waits,
                     )
                     count += 1
                     size += sum(len(envelope) for _id, envelope in parcel.items)
@@ -228,7 +231,11 @@ class _Line:
 
     @contextmanager
     def _batch(self, count: int) -> Iterator[Callable[..., Any]]:
-        """What publishes messages: all of them in one go at the end, on a transport that can."""
+        """What publishes messages: all of them in one go at the end, or confirmed by then, on a transport that can."""
+        if self._confirms is not None:
+            yield self._confirms.publish
+            self._confirms.flush()
+            return
         if count == 1 or not hasattr(self._channel, "create_publish_batch"):
             yield self._channel.basic_publish
             return

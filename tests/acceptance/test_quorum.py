@@ -93,6 +93,33 @@ def test_once_it_is_deleted_the_mail_accepted_meanwhile_goes_out(settings, class
     assert receipt.status().state == "sent"
 
 
+# -- publishing
+
+
+def numbers(connection):
+    """The numbers of the tasks that wait in the default lane, oldest first."""
+    found = []
+    while (got := connection.default_channel.basic_get("mailqueue.default", no_ack=True)) is not None:
+        [args, _kwargs, _embed] = connection.default_channel.message_to_python(got).decode()
+        found.append(Parcel.from_wire(args[0]).number)
+    return found
+
+
+def test_many_tasks_are_published_in_order_at_once(rabbitmq_url, publish):
+    assert publish(*(parcel(number) for number in range(500))) == []
+    with Connection(rabbitmq_url) as connection:
+        assert numbers(connection) == list(range(500))
+
+
+def test_a_queue_that_somebody_deleted_is_declared_again(rabbitmq_url, publish):
+    """RabbitMQ confirms what it has no queue for, unless it is told that there must be one."""
+    publish(parcel(1))
+    with Connection(rabbitmq_url) as connection:
+        connection.default_channel.queue_delete("mailqueue.default")
+        assert publish(*(parcel(number) for number in range(2, 22))) == []
+        assert sorted(set(numbers(connection))) == list(range(2, 22))
+
+
 # -- taking
 
 

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         mailqueue.envelope mailqueue.codec mailqueue.digest""",
     ),
     ("the ledger", "mailqueue.ledger"),
-    ("the way to the broker", "mailqueue.publisher"),
+    ("the way to the broker", "mailqueue.confirms mailqueue.publisher"),
     ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),
     ("when to try again", "mailqueue.retry"),
     (
