@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Ledger
 
-__all__ = ["STOP", "WORKER", "Process", "close", "current"]
+__all__ = ["STOP", "WORKER", "Process", "close", "current", "make_ledger"]
 
 #: Names this worker among all; children inherit it, so that the main process can tell whose claims a dead child held.
 WORKER = uuid.uuid4().hex[:12]
@@ -65,7 +65,7 @@ class Process:
         self.batch_messages: int = conf.get("MAILQUEUE_BATCH_MESSAGES")
         self.batch_bytes: int = conf.get("MAILQUEUE_BATCH_BYTES")
         self.policies = Policies()
-        self.ledger: Ledger = ledger or _ledger(self.lease, self.retention)
+        self.ledger = ledger or make_ledger()
         self.blobs = BlobCache(self.ledger)
         build = build or backends.build
         self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
@@ -120,12 +120,13 @@ class Process:
         self.ledger.close()
 
 
-def _ledger(lease: float, retention: float) -> Ledger:
+def make_ledger() -> Ledger:
+    """The ledger that the settings name; nothing is connected before its first use."""
     return open_ledger(
         conf.get("MAILQUEUE_LEDGER_URL"),
         prefix=conf.get("MAILQUEUE_KEY_PREFIX"),
-        lease_seconds=lease,
-        retention=retention,
+        lease_seconds=conf.get("MAILQUEUE_LEASE_SECONDS"),
+        retention=conf.get("MAILQUEUE_RETENTION"),
     )
 
 

@@ -6,8 +6,10 @@ import pytest
 from celery import Celery
 
 from mailqueue import conf
-from mailqueue.errors import ImproperlyConfigured
-from workers import install, lifecycle
+from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
+from mailqueue.ledger.base import Checkup
+from mailqueue.ledger.memory import MemoryLedger
+from workers import install, lifecycle, process
 
 
 @pytest.fixture
@@ -56,3 +58,63 @@ def test_the_workers_of_another_application_are_not_ours(shop):
     other = Celery("other", broker="memory://", set_as_current=False)
     start(other, "mailqueue.urgent")
     assert mail_queues(other) == {}
+
+
+# -- the store
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """Lets a test say what the store's check-up finds."""
+
+    def says(answer):
+        def check(_ledger):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(MemoryLedger, "check", check)
+
+    return says
+
+
+@pytest.fixture
+def ready(shop, monkeypatch):
+    """What Celery tells when a worker is ready; its tick does nothing."""
+    monkeypatch.setattr(lifecycle, "Tick", lambda *_arguments: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(lifecycle, "_ticks", [])
+    yield lambda: lifecycle._start(sender=SimpleNamespace(app=shop, hub=None))
+    process.close()
+
+
+def test_a_store_that_evicts_mail_stops_it_with_the_remedy(shop, store, capsys):
+    store(Checkup(problems=("it evicts keys: set maxmemory-policy to noeviction",)))
+    with pytest.raises(SystemExit) as caught:
+        start(shop, "mailqueue.urgent")
+    assert caught.value.code == 78
+    assert "  - it evicts keys: set maxmemory-policy to noeviction\n" in capsys.readouterr().err
+
+
+def test_one_that_was_away_is_judged_when_the_worker_is_ready(shop, store, ready, capsys):
+    store(LedgerUnavailable("away"))
+    start(shop, "mailqueue.urgent")
+    store(Checkup(problems=("it evicts keys",)))
+    with pytest.raises(SystemExit) as caught:
+        ready()
+    assert caught.value.code == 78
+    assert "it evicts keys" in capsys.readouterr().err
+
+
+def test_one_that_is_still_away_is_waited_for(store, ready, caplog):
+    store(LedgerUnavailable("away"))
+    ready()
+    assert "action=ledger_unavailable reason=away" in caplog.messages
+    assert len(lifecycle._ticks) == 1
+
+
+def test_one_without_an_append_only_file_is_a_warning(shop, store, ready, caplog):
+    store(Checkup(warnings=("it keeps no append-only file",)))
+    start(shop, "mailqueue.urgent")
+    ready()
+    assert "action=store_warning reason=it keeps no append-only file" in caplog.messages
+    assert len(lifecycle._ticks) == 1
