@@ -33,6 +33,10 @@ PATIENCE = 5.0
 class Tap(abc.ABC):
     """A thread's own way to the queues; not safe across threads."""
 
+    #: Whether the broker hands tasks out before a child is free for them. They wait in the main process, and are older
+    #: than all that can still be taken.
+    hands_out_ahead = False
+
     @abc.abstractmethod
     def take(self, lane: str, room: int, size: float) -> list[Parcel]:
         """Take as many tasks, oldest first, as ``room`` messages may need when a task carries about ``size`` of them.
@@ -115,6 +119,8 @@ class _RedisTap(Tap):
 
 class _KombuTap(Tap):
     """Gets one task at a time, on any broker that kombu speaks to."""
+
+    hands_out_ahead = True
 
     def __init__(self, connection: Any, ledger: Ledger) -> None:
         self._connection = connection

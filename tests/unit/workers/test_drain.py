@@ -307,6 +307,15 @@ def test_batch_follows_batch_until_the_lane_is_empty(process, backend, tap, queu
     assert len(backend.sent) == 8
 
 
+def test_a_task_that_was_handed_out_ahead_waits_for_one_batch_alone(process, backend, tap, queue):
+    process.batch_messages = 2
+    tap.hands_out_ahead = True
+    parcels = [queue(mail(str(n))) for n in range(4)]
+    tap.take = lambda _lane, _room, _size: [parcels.pop()] if parcels else []
+    drain(queue(mail("first")), process)
+    assert len(backend.sent) == 2
+
+
 def test_after_a_while_a_task_ends_although_its_lane_has_more(process, backend, tap, queue, monkeypatch):
     monkeypatch.setattr("workers.drain.LONGEST_RUN", 0.0)
     process.batch_messages = 1
