@@ -19,6 +19,7 @@ from kombu.connection import Connection
 from kombu.exceptions import KombuError
 
 from mailqueue.conf.url import split, transport
+from mailqueue.confirms import Confirms
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.lanes import LANES, TASK_NAME, queue_name, task_queue
 
@@ -39,6 +40,8 @@ _CONNECT: Final = 0.2
 _PAUSE: Final = 1.0
 #: Octets of tasks that are written at once.
 _WRITE: Final = 1024 * 1024
+#: AMQP 0-9-1's precondition-failed: what is declared is there, and was declared otherwise.
+_OTHERWISE: Final = 406
 
 _EMBED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _encode: Final = msgspec.json.Encoder().encode
@@ -91,9 +94,22 @@ class Publisher:
             line = self._take()
             done = self._send(line, left, end)
             if not done and line is not None and time.monotonic() >= self._paused_until:
-                self._idle.clear()  # as stale as that one; dropping them closes them
+                while self._idle:
+                    self._idle.pop().drop()  # as stale as that one
                 self._send(None, left, end)
         return left
+
+    def declare(self) -> None:
+        """Declare the lanes' queues now, as the first publish would. Trouble with the broker passes without a word.
+
+        Raises:
+            ImproperlyConfigured: for a queue that is there, and of another kind.
+        """
+        try:
+            line = self._take() or self._open()
+        except self._expected:
+            return
+        self._idle.append(line)
 
     def close(self) -> None:
         """Close the connections of this process; the publisher may be used again."""
@@ -105,21 +121,24 @@ class Publisher:
         """Publish from ``left`` what time allows, through ``line`` or a new one; False for trouble with the broker."""
         began = time.monotonic()
         try:
-            line = line or _Line(self._connection(), self._deadline * _ANSWER)
+            line = line or self._open()
             line.send(left, end)
         except Exception as trouble:  # whatever it is: the messages are accepted, and must not look as if they were not
-            known = isinstance(trouble, self._expected)
-            logger.warning(
-                "action=publish_failed tasks=%d error=%s", len(left), type(trouble).__name__, exc_info=not known
-            )
+            hopeless = isinstance(trouble, ImproperlyConfigured)
+            known = hopeless or isinstance(trouble, self._expected)
+            told = str(trouble) if hopeless else type(trouble).__name__
+            logger.warning("action=publish_failed tasks=%d error=%s", len(left), told, exc_info=not known)
             if line is not None:
                 line.drop()
             now = time.monotonic()
-            if now - began > self._deadline * _CONNECT:
+            if hopeless or now - began > self._deadline * _CONNECT:
                 self._paused_until = now + _PAUSE
             return False
         self._idle.append(line)
         return True
+
+    def _open(self) -> _Line:
+        return _Line(self._connection(), self._deadline * _ANSWER)
 
     def _take(self) -> _Line | None:
         self._forget_parents()
@@ -139,7 +158,7 @@ class Publisher:
         answer = self._deadline * _ANSWER
         connect = self._deadline * _CONNECT / servers
         if self._url.startswith(("amqp", "pyamqp")):
-            options: dict[str, Any] = {"confirm_publish": True, "read_timeout": answer, "write_timeout": answer}
+            options: dict[str, Any] = {"read_timeout": answer, "write_timeout": answer}
         else:
             # Text as it is, in JSON: kombu's default is base64 around it, a third more in the store and on the way.
             options = {"body_encoding": "utf-8", "socket_keepalive": True}
@@ -161,7 +180,7 @@ class _Line:
 
     def __init__(self, connection: Any, patience: float) -> None:
         self._connection = connection
-        self._waits = {"timeout": patience, "confirm_timeout": patience}
+        self._confirms: Confirms | None = None
         self._origin = f"{os.getpid()}@{socket.gethostname()}"
         try:
             self._channel = connection.default_channel
@@ -172,8 +191,9 @@ class _Line:
                     held = nullcontext(client.client())
                 self._channel.conn_or_acquire = lambda _client=None: held
             for lane in LANES:
-                queue: Any = task_queue(lane)
-                queue(self._channel).declare()
+                self._declare(task_queue(lane, connection.transport.driver_type))
+            if connection.transport.driver_type == "amqp":
+                self._confirms = Confirms(self._channel, patience)
         except BaseException:
             self.drop()
             raise
@@ -188,7 +208,6 @@ class _Line:
                         self._message(parcel),
                         exchange="",  # the default exchange takes it to the queue of this name
                         routing_key=queue_name(parcel.lane),
-                        **self._waits,
                     )
                     count += 1
                     size += sum(len(envelope) for _id, envelope in parcel.items)
@@ -204,9 +223,25 @@ class _Line:
         """Let go of the connection without a word: the broker may not answer."""
         self._connection.collect()
 
+    def _declare(self, queue: Any) -> None:
+        try:
+            queue(self._channel).declare()
+        except self._connection.channel_errors as trouble:
+            if getattr(trouble, "code", None) != _OTHERWISE:
+                raise
+            raise ImproperlyConfigured(
+                f"MAILQUEUE_BROKER_URL: the broker has {queue.name} already, and of another kind than the quorum queue "
+                f"that it must be ({trouble}). Stop the workers and delete it: `rabbitmqctl delete_queue {queue.name}`. "
+                "No mail is lost by that: what was in it is found in the ledger, and published again"
+            ) from None
+
     @contextmanager
     def _batch(self, count: int) -> Iterator[Callable[..., Any]]:
-        """What publishes messages: all of them in one go at the end, on a transport that can."""
+        """What publishes messages: all of them in one go at the end, or confirmed by then, on a transport that can."""
+        if self._confirms is not None:
+            yield self._confirms.publish
+            self._confirms.flush()
+            return
         if count == 1 or not hasattr(self._channel, "create_publish_batch"):
             yield self._channel.basic_publish
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +41,8 @@ _TAKEN: Final = 30.0
 #: Part of the retention after which a row is held. The ledger may have taken the message when it was spooled, sent it
 #: since, and be about to forget it; the rest is for the difference between the two times.
 _FRESH: Final = 0.99
+#: s after which a message that is too large to go beside a request does so all the same: no worker has taken it along.
+_ALONE: Final = 60.0
 #: Pages of the file that are given back to the disk with each replay, once they are free.
 _PAGES: Final = 256
 
@@ -182,8 +185,9 @@ class Spool:
             ledger: Whose prefix is that of the spool.
             publisher: Of the tasks.
             limit: The most messages.
-            octets: The most octets at a time, and altogether if ``within`` is given; one message may be larger.
-            within: Begin no call of the ledger later than so many s from now, and send one parcel at most.
+            octets: The most octets at a time; one message may be larger.
+            within: Beside a request: begin no call of the ledger later than so many s from now, and send one parcel at
+                most, of ``octets`` at most; what is larger waits a minute for a worker to take it along.
             held: Those that are held, too.
 
         Raises:
@@ -197,11 +201,13 @@ class Spool:
         done = 0
         for lane in LANES:
             after = 0
-            while done < limit and (rows := self._take(lane, min(limit - done, rules.PACK_MESSAGES), octets, after)):
+            count = min(limit - done, rules.PACK_MESSAGES)
+            while count and (rows := self._take(lane, count, octets, after, large=end is None)):
                 after = rows[-1].seq
                 done += self._forward(lane, rows, ledger, publisher, end)
                 if end is not None:
                     return done
+                count = min(limit - done, rules.PACK_MESSAGES)
         return done
 
     def _forward(self, lane: str, rows: list[_Row], ledger: Ledger, publisher: Publisher, end: float | None) -> int:
@@ -261,16 +267,16 @@ class Spool:
         if count:
             logger.error("action=spool_held messages=%d reason=%s", count, _REASON_OLD)
 
-    def _take(self, lane: str, limit: int, octets: int, after: int) -> list[_Row]:
-        """Make rows ours for a while: as many as may travel together."""
+    def _take(self, lane: str, limit: int, octets: int, after: int, *, large: bool = True) -> list[_Row]:
+        """Make rows ours for a while: as many as may travel together; none of more than ``octets`` unless ``large``."""
         now = self._clock()
         rows: list[_Row] = []
         with self._file.transaction() as file:
             found = file.execute(
                 "SELECT seq, id, envelope, options, size FROM mail WHERE held = '' AND lane = ? AND seq > ?"
                 # One taken far into the future was taken before the clock was set back.
-                " AND NOT taken BETWEEN ? AND ? ORDER BY seq LIMIT ?",
-                (lane, after, now, now + 2 * _TAKEN, limit),
+                " AND NOT taken BETWEEN ? AND ? AND (size <= ? OR at < ?) ORDER BY seq LIMIT ?",
+                (lane, after, now, now + 2 * _TAKEN, octets, math.inf if large else now - _ALONE, limit),
             )
             envelopes = total = 0
             for seq, message_id, envelope, options, size in found:

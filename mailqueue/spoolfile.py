@@ -74,15 +74,16 @@ class SpoolFile:
     Args:
         path: Where it is.
         prefix: The key prefix of the ledger that its mail is for; a file that was made for another one is refused.
-        timeout: How long a transaction may wait for those of other threads and processes, in s.
+        timeout: How long a transaction may wait, half of it for other threads, half for other processes, in s.
     """
+
+    _connection: sqlite3.Connection | None = None  # closed with us: nobody else has it
 
     def __init__(self, path: str | os.PathLike[str], *, prefix: str, timeout: float = 1.0) -> None:
         self.path = os.fspath(path)
         self._prefix = prefix
-        self._timeout = timeout
+        self._patience = timeout / 2
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
         self._identity = (0, 0)
         self._forking = False
         _files.add(self)
@@ -110,7 +111,7 @@ class SpoolFile:
         Raises:
             SpoolError: says what is wrong with the file, and what to do.
         """
-        if not self._lock.acquire(timeout=self._timeout):
+        if not self._lock.acquire(timeout=self._patience):
             raise self._error("SQLITE_BUSY", "another thread is writing")
         try:
             connection = self._open()
@@ -129,6 +130,9 @@ class SpoolFile:
         finally:
             self._lock.release()
 
+    def __del__(self) -> None:
+        self._drop()
+
     def close(self) -> None:
         """Close the file; the next transaction opens it again."""
         with self._lock:
@@ -142,7 +146,7 @@ class SpoolFile:
             self._drop()
         if self._connection is None:
             self._create()
-            end = time.monotonic() + self._timeout
+            end = time.monotonic() + self._patience
             while self._connection is None:
                 try:
                     self._connection = self._connect()
@@ -166,7 +170,7 @@ class SpoolFile:
 
     def _connect(self) -> sqlite3.Connection:
         # Transactions are ours to begin, and the lock keeps threads apart.
-        connection = sqlite3.connect(self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(connection)
         except BaseException:

@@ -5,11 +5,12 @@ Ours say what became of each recipient (``deliver``); of a plain Django-style cl
 
 from __future__ import annotations
 
+import hashlib
 import smtplib
 from typing import TYPE_CHECKING, Any
 
 from mailqueue import conf
-from mailqueue.errors import RelayTrouble
+from mailqueue.errors import ImproperlyConfigured, RelayTrouble
 from mailqueue.mail import get_connection, mailers
 from mailqueue.mail.address import envelope_address
 from mailqueue.outcome import Ending, OnBegin, Outcome, Result, Verdict
@@ -20,11 +21,11 @@ from mailqueue.smtp.trouble import may_pass, trouble_of, trouble_with
 from workers.connections import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mailqueue.smtp.classify import Meaning
 
-__all__ = ["build", "deliver", "limits"]
+__all__ = ["build", "deliver", "fingerprint", "limits"]
 
 # What smtplib's exceptions are the answers to; any other one may be that to the final dot.
 _STAGES: dict[type[Exception], Stage] = {
@@ -54,6 +55,23 @@ def build(relay: str) -> Any:
     elif getattr(backend, "timeout", 0) is None:
         backend.timeout = RFC_5321.final
     return backend
+
+
+def fingerprint(build: Callable[[str], Any], relay: str) -> str:
+    """A text that changes with the address and the credentials of what ``build`` makes for ``relay``, and tells neither.
+
+    It is kept in the ledger, so it is made slowly (a tenth of a second) and cut short: many passwords give the same one.
+    Empty for credentials that change by themselves, got by a function at each login, and for what cannot be built.
+    """
+    try:
+        backend = build(relay)
+    except ImproperlyConfigured:
+        return ""
+    facts = [getattr(backend, name, None) for name in ("host", "port", "username", "password", "oauth2_token")]
+    if any(map(callable, facts)):
+        return ""
+    named = f"{type(backend).__module__}.{type(backend).__qualname__} {[str(fact) for fact in facts]}"
+    return hashlib.scrypt(named.encode("utf-8", "surrogatepass"), salt=b"mailqueue", n=2**14, r=8, p=1, dklen=4).hex()
 
 
 def limits(relay: str) -> Limits:

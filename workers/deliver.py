@@ -61,17 +61,17 @@ class Delivery:
         """Deliver ``attempts``; returns when each is recorded or given back."""
         relays: dict[str, dict[int, Attempt]] = {}
         for attempt in attempts:
-            if attempt.message.recipients():
-                relays.setdefault(attempt.relay, {})[id(attempt.message)] = attempt
-            else:  # a late answer of an earlier attempt has served them all meanwhile
-                self._record(attempt, self._answered(attempt))
-                self._batch.ended([attempt.id])
+            if not attempt.message.recipients():
+                self._settle_known(attempt)
+                continue
+            relays.setdefault(attempt.relay, {})[id(attempt.message)] = attempt
         for relay, pending in relays.items():
-            wait = self._process.relays.wait(relay)
+            wait = self._surely(self._process.relays.wait, relay)
             if wait > 0:
                 self._give_back(pending, wait, "the relay is in trouble")
             elif not self._stopped:
                 self._deliver_all(relay, pending)
+            self._process.relays.leave(relay)
             self._give_back(pending, 0.0, "")
 
     # -- one relay
@@ -83,7 +83,7 @@ class Delivery:
             while pending and not self._stopped:
                 reconnecting(self._process.sleep, evidence.worth_another)(self._deliver_some, relay, pending, evidence)
         except RelayTrouble as trouble:
-            wait = self._process.relays.troubled(relay, trouble, evidence.over)
+            wait = self._surely(self._process.relays.troubled, relay, trouble, evidence.over)
             self._give_back(pending, wait, f"relay trouble at {trouble.stage}")
         except ImproperlyConfigured as error:
             logger.error("action=relay_misconfigured relay=%s reason=%s", relay or "default", error)  # noqa: TRY400 - no traceback wanted
@@ -185,7 +185,7 @@ class Delivery:
             if not granted:
                 attempt = pending.pop(id(message))
                 self._batch.ended([attempt.id])
-                logger.warning("action=claim_lost message_id=%s", attempt.id)
+                logger.info("action=not_sent message_id=%s reason=cancelled, held, expired or claimed anew", attempt.id)
         return ours
 
     def _settle(self, attempt: Attempt, outcome: Outcome, pending: dict[int, Attempt]) -> None:
@@ -203,6 +203,11 @@ class Delivery:
         else:
             self._batch.ended([attempt.id])
             del pending[id(outcome.message)]
+
+    def _settle_known(self, attempt: Attempt) -> None:
+        """Every recipient has a final answer already: one that came late, when the message was held or stopped."""
+        self._record(attempt, self._answered(attempt))
+        self._batch.ended([attempt.id])
 
     def _unbegin(self, attempt: Attempt) -> None:
         """Its last byte was not written."""

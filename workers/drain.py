@@ -22,10 +22,11 @@ from workers.deliver import LATER, Delivery
 from workers.retry import until_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailqueue.codec import Parcel
     from workers.process import Process
+    from workers.tap import Tap
 
 __all__ = ["drain"]
 
@@ -40,7 +41,7 @@ def drain(parcel: Parcel, process: Process) -> None:
     """Deliver the messages of ``parcel``, and batch by batch of what else its lane has.
 
     Goes back to Celery when the lane is empty, when a higher lane has mail, at a shutdown, and from time to time, for
-    whatever else Celery has to do with its child.
+    whatever else Celery has to do with its child; after each batch where a task may wait there that is older.
     """
     parcels = deque([parcel])
     until = time.monotonic() + LONGEST_RUN
@@ -93,8 +94,8 @@ def _deliver(process: Process, batch: Batch, first: Parcel, left: deque[Parcel])
 
 
 def _next(process: Process, lane: str) -> Sequence[Parcel]:
-    """The first task of the next batch, if the lane has one."""
-    return _tap(process, lane, 1, 1.0)
+    """The first task of the next batch, if the lane has one and Celery none that is older."""
+    return _tap(process, lane, lambda tap: () if tap.hands_out_ahead else tap.take(lane, 1, 1.0))
 
 
 def _take(process: Process, first: Parcel, left: deque[Parcel]) -> list[Parcel]:
@@ -105,14 +106,14 @@ def _take(process: Process, first: Parcel, left: deque[Parcel]) -> list[Parcel]:
         return []
     # As many as would fit if the others were like this one: a guess that `take` corrects by putting tasks back.
     room = max(1, min(room, int(space / max(1.0, _octets(first) / max(1, len(first.items))))))
-    taken = _tap(process, first.lane, room, float(len(first.items)))
+    taken = _tap(process, first.lane, lambda tap: tap.take(first.lane, room, float(len(first.items))))
     left.extend(parcel for parcel in taken if parcel.alone)
     return [parcel for parcel in taken if not parcel.alone]
 
 
-def _tap(process: Process, lane: str, room: int, size: float) -> Sequence[Parcel]:
+def _tap(process: Process, lane: str, look: Callable[[Tap], Sequence[Parcel]]) -> Sequence[Parcel]:
     try:
-        return process.tap().take(lane, room, size)
+        return look(process.tap())
     except Exception as error:  # noqa: BLE001 - any broker's errors; the batch goes on with what it has
         logger.warning("action=drain_failed lane=%s reason=%s", lane, type(error).__name__)
         process.drop_tap()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mailqueue.ledger.base import Ledger
     from workers.batch import Batch
     from workers.connections import Connections
+    from workers.relays import Relays
 
 __all__ = ["Keeper"]
 
@@ -36,9 +37,10 @@ STOP_WAIT = 5.0  # s
 class Keeper:
     """Watches the batches of this process, from the first one on until the process ends."""
 
-    def __init__(self, ledger: Ledger, connections: Connections, lease: float) -> None:
+    def __init__(self, ledger: Ledger, connections: Connections, relays: Relays, lease: float) -> None:
         self._ledger = ledger
         self._connections = connections
+        self._relays = relays
         self._lease = lease
         self._lock = threading.Lock()
         self._batches: set[Batch] = set()
@@ -95,6 +97,7 @@ class Keeper:
                 logger.warning("action=lease_not_renewed reason=%s", error)
             except Exception:  # what is wrong with one batch must not end the leases of the others
                 logger.exception("action=keeping_failed lane=%s", batch.lane)
+        self._relays.keep()
 
     def _keep(self, batch: Batch) -> None:
         busy = batch.busy(no_longer_than=LONGEST_REPLY, turn=LONGEST_TURN)

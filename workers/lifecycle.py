@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
+from celery.exceptions import WorkerShutdown
+from celery.utils.text import str_to_list
 
 from mailqueue import conf
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
@@ -17,13 +20,18 @@ from workers import process
 from workers.tick import Tick
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celery import Celery
+
+    from mailqueue.ledger.base import Checkup
 
 __all__ = ["connect"]
 
 logger = logging.getLogger(__name__)
 
 WAKE = 0.05  # s
+_EX_CONFIG = 78  # of sysexits.h
 
 _connected: list[Any] = []
 _ticks: dict[Any, Tick] = {}  # by application
@@ -43,20 +51,26 @@ def connect(app: Celery) -> None:
     signals.worker_process_shutdown.connect(_close)
 
 
-def _configure(instance: Any = None, **_: Any) -> None:
-    """Main process, before anything else: refuse settings that cannot work, make the lanes' queues known."""
+def _configure(instance: Any = None, options: Mapping[str, Any] | None = None, **_: Any) -> None:
+    """Main process, before anything else: refuse what cannot work, make the queues known that it is to serve."""
     app = instance.app
     if app not in _connected:
         return
     try:
         conf.check("worker")
+        with contextlib.closing(_publisher()) as publisher:
+            publisher.declare()
+        with contextlib.closing(process.make_ledger()) as ledger, contextlib.suppress(LedgerUnavailable):
+            _refuse_unfit(ledger.check())
     except ImproperlyConfigured as error:
-        lines = "\n".join(f"  - {problem}" for problem in error.problems)
-        sys.stderr.write(f"mailqueue cannot start with these settings:\n{lines}\n")
-        raise SystemExit(78) from None  # EX_CONFIG of sysexits.h
+        _tell(error)
+        raise SystemExit(_EX_CONFIG) from None
+    # Not all of them: one quorum queue changes how Celery fetches from every queue of an application.
+    asked = str_to_list((options or {}).get("queues")) or ()
+    driver = app.connection_for_read().transport.driver_type
     for lane in LANES:
-        queue = task_queue(lane)
-        if queue.name not in app.amqp.queues:
+        queue = task_queue(lane, driver)
+        if queue.name in asked and queue.name not in app.amqp.queues:
             app.amqp.queues[queue.name] = queue
 
 
@@ -66,8 +80,23 @@ def _begin(sender: str = "", instance: Any = None, **_: Any) -> None:
         process.begin(instance.app, sender)
 
 
+def _refuse_unfit(store: Checkup) -> None:
+    """Raise ImproperlyConfigured for a store that would lose mail in normal operation."""
+    if store.problems:
+        raise ImproperlyConfigured(*store.problems)
+
+
+def _tell(error: ImproperlyConfigured) -> None:
+    lines = "\n".join(f"  - {problem}" for problem in error.problems)
+    sys.stderr.write(f"mailqueue cannot start with these settings:\n{lines}\n")
+
+
+def _publisher() -> Publisher:
+    return Publisher(conf.get("MAILQUEUE_BROKER_URL"), deadline=conf.get("MAILQUEUE_DEADLINE"))
+
+
 def _start(sender: Any = None, **_: Any) -> None:
-    """Main process, ready: start the tick."""
+    """Main process, ready: look at the store once more, which may have been away before, and start the tick."""
     app = sender.app
     if app not in _connected:
         return
@@ -76,11 +105,16 @@ def _start(sender: Any = None, **_: Any) -> None:
         sender.hub.call_repeatedly(WAKE, lambda: None)
     this = process.current(app)
     try:
-        this.ledger.ping()
+        store = this.ledger.check()
+        for warning in store.warnings:
+            logger.warning("action=store_warning reason=%s", warning)
+        _refuse_unfit(store)
     except LedgerUnavailable as error:
         logger.warning("action=ledger_unavailable reason=%s", error)  # the tick and the claims wait for it
-    publisher = Publisher(conf.get("MAILQUEUE_BROKER_URL"), deadline=conf.get("MAILQUEUE_DEADLINE"))
-    tick = Tick(this.ledger, publisher, this.worker.name, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
+    except ImproperlyConfigured as error:
+        _tell(error)
+        raise WorkerShutdown(_EX_CONFIG) from None
+    tick = Tick(this.ledger, _publisher(), this.worker.name, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
     tick.start()
     _ticks[app] = tick
     logger.info("action=worker_ready worker=%s lanes=%s", this.worker.name, ",".join(this.lanes()))

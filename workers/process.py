@@ -6,6 +6,7 @@ Built on first use, so that a child opens everything after its fork.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Ledger
 
-__all__ = ["Process", "Worker", "begin", "close", "current", "stop"]
+__all__ = ["Process", "Worker", "begin", "close", "current", "make_ledger", "stop"]
 
 #: s without a look at a broker that has failed. Each may cost seconds, and the claimed mail does not need them.
 TAP_PAUSE = 5.0
@@ -77,11 +78,12 @@ class Process:
         self.batch_messages: int = conf.get("MAILQUEUE_BATCH_MESSAGES")
         self.batch_bytes: int = conf.get("MAILQUEUE_BATCH_BYTES")
         self.policies = Policies()
-        self.ledger: Ledger = ledger or _ledger(self.lease, self.retention)
+        self.ledger = ledger or make_ledger()
         self.blobs = BlobCache(self.ledger)
-        self.relays = Relays()
-        self.connections = Connections(build or backends.build, backends.limits)
-        self.keeper = Keeper(self.ledger, self.connections, self.lease)
+        build = build or backends.build
+        self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
+        self.connections = Connections(build, backends.limits)
+        self.keeper = Keeper(self.ledger, self.connections, self.relays, self.lease)
         self._stop = self.worker.stop
         self._taps = threading.local()
 
@@ -116,7 +118,7 @@ class Process:
         if tap is None:
             if time.monotonic() < getattr(self._taps, "again_at", 0.0):
                 raise ConnectionError("the broker has failed a moment ago")
-            tap = self._taps.tap = open_tap(self.app.connection_for_read())
+            tap = self._taps.tap = open_tap(self.app.connection_for_read(), self.ledger)
         return tap
 
     def drop_tap(self) -> None:
@@ -136,12 +138,13 @@ class Process:
         self.ledger.close()
 
 
-def _ledger(lease: float, retention: float) -> Ledger:
+def make_ledger() -> Ledger:
+    """The ledger that the settings name; nothing is connected before its first use."""
     return open_ledger(
         conf.get("MAILQUEUE_LEDGER_URL"),
         prefix=conf.get("MAILQUEUE_KEY_PREFIX"),
-        lease_seconds=lease,
-        retention=retention,
+        lease_seconds=conf.get("MAILQUEUE_LEASE_SECONDS"),
+        retention=conf.get("MAILQUEUE_RETENTION"),
     )
 
 

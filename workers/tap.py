@@ -14,10 +14,13 @@ from kombu.exceptions import KombuError
 
 from mailqueue.codec import Parcel
 from mailqueue.errors import WireError
-from mailqueue.lanes import TASK_NAME, queue_name, task_queue
+from mailqueue.lanes import TASK_NAME, queue_name
+from mailqueue.ledger.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mailqueue.ledger.base import Ledger
 
 __all__ = ["Tap", "open_tap"]
 
@@ -34,6 +37,10 @@ _BOUNDS = {
 class Tap(abc.ABC):
     """A thread's own way to the queues; not safe across threads."""
 
+    #: Whether the broker hands tasks out before a child is free for them. They wait in the main process, and are older
+    #: than all that can still be taken.
+    hands_out_ahead = False
+
     @abc.abstractmethod
     def take(self, lane: str, room: int, size: float) -> list[Parcel]:
         """Take as many tasks, oldest first, as ``room`` messages may need when a task carries about ``size`` of them.
@@ -44,21 +51,24 @@ class Tap(abc.ABC):
 
     @abc.abstractmethod
     def waiting(self, lanes: Sequence[str]) -> bool:
-        """Whether one of ``lanes`` has tasks."""
+        """Whether one of ``lanes`` has mail that no worker has claimed."""
 
     @abc.abstractmethod
     def close(self) -> None:
         """Close the connection."""
 
 
-def open_tap(connection: Any) -> Tap:
-    """The fastest tap for ``connection`` (a kombu Connection that is the caller's to give away, not yet connected)."""
+def open_tap(connection: Any, ledger: Ledger) -> Tap:
+    """The fastest tap for ``connection`` (a kombu Connection that is the caller's to give away, not yet connected).
+
+    A broker that is away is not waited for, nor one that keeps silent: the caller has claimed messages to deliver.
+    """
     connection.transport_options |= _BOUNDS.get(connection.transport.driver_type, {})
-    # Each server is tried once, and then it is the caller's to come back: kombu would repeat without end.
-    connection.transport_options |= {"max_retries": max(0, len(connection.alt) - 1)}
+    retries = max(0, len(connection.alt) - 1)  # each server of a list once
+    connection.transport_options |= {"max_retries": retries, "interval_start": 0, "interval_step": 0}
     if connection.transport.driver_type == "redis":
         return _RedisTap(connection)
-    return _KombuTap(connection)
+    return _KombuTap(connection, ledger)
 
 
 def _parcel(message: Any, lane: str) -> Parcel | None:
@@ -127,9 +137,12 @@ class _RedisTap(Tap):
 class _KombuTap(Tap):
     """Gets one task at a time, on any broker that kombu speaks to."""
 
-    def __init__(self, connection: Any) -> None:
+    hands_out_ahead = True
+
+    def __init__(self, connection: Any, ledger: Ledger) -> None:
         self._connection = connection
         self._channel = connection.default_channel
+        self._ledger = ledger
 
     def take(self, lane: str, room: int, size: float) -> list[Parcel]:  # noqa: ARG002 - a task at a time needs no estimate
         parcels: list[Parcel] = []
@@ -142,7 +155,8 @@ class _KombuTap(Tap):
         return parcels
 
     def _fill(self, parcels: list[Parcel], lane: str, room: int) -> None:
-        while room > 0 and (message := self._channel.basic_get(queue_name(lane), no_ack=False)) is not None:
+        while room > 0 and (got := self._channel.basic_get(queue_name(lane), no_ack=False)) is not None:
+            message = self._channel.message_to_python(got)
             if message.headers.get("task") != TASK_NAME:
                 logger.warning("action=foreign_task lane=%s task=%s", lane, message.headers.get("task"))
                 message.requeue()
@@ -157,18 +171,10 @@ class _KombuTap(Tap):
                 return
 
     def waiting(self, lanes: Sequence[str]) -> bool:
-        return any(self._depth(task_queue(lane)) for lane in lanes)
-
-    def _depth(self, queue: Any) -> int:
-        # Not a passive declaration: to kombu's virtual transports an empty queue does not exist.
-        declared = self._channel.queue_declare(
-            queue=queue.name,
-            durable=queue.durable,
-            exclusive=queue.exclusive,
-            auto_delete=queue.auto_delete,
-            arguments=queue.queue_arguments,
-        )
-        return int(declared.message_count)
+        # The broker would tell how many tasks lie in a queue, and not of those that it has handed out ahead: they wait
+        # in a worker's main process for a child, perhaps for this one. The ledger knows what is still queued.
+        counts = self._ledger.counts() if lanes else {}
+        return any(counts.get(lane, {}).get(State.QUEUED) for lane in lanes)
 
     def close(self) -> None:
-        self._connection.release()
+        self._connection.collect()  # without a word: it may be closed because the broker does not answer

@@ -123,7 +123,10 @@ def unwritable(values: Mapping[str, Any]) -> Iterator[str]:
     if path is None:
         return
     shown = repr(os.fspath(path))
-    directory = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - it is text as often as a Path
+    if not os.path.isabs(path):  # noqa: PTH117 - it is text as often as a Path
+        yield f"MAILQUEUE_SPOOL is {shown}, which each process would look for in its own directory; give a full path"
+        return
+    directory = os.path.dirname(path)  # noqa: PTH120 - as above
     if not os.path.isdir(directory):  # noqa: PTH112 - as above
         yield f"MAILQUEUE_SPOOL is {shown}, whose directory is not there; make it, on a local disk"
     elif not os.access(directory, os.W_OK | os.X_OK):

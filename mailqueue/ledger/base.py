@@ -174,10 +174,14 @@ class RelayMark:
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """Answer to ``relay_trouble``: s until the relay may be asked again, and whether the fleet did not know yet."""
+    """Answer to ``relay_trouble``: s that what met it has to wait, and whether the fleet did not know yet.
+
+    ``down`` is False if that was over the same lone message again: others need not wait.
+    """
 
     wait: float
     news: bool
+    down: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,13 +368,22 @@ class Ledger(abc.ABC):
 
     @abc.abstractmethod
     def relay_trouble(
-        self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
+        self,
+        relay: str,
+        *,
+        owner: str,
+        delay: float,
+        longest: float = 300.0,
+        latch: str = "",
+        over: str = "",
+        reason: str = "",
     ) -> Setback:
         """``owner`` met trouble with ``relay``: nobody asks it for ``delay`` s.
 
         Each probe that fails doubles that, up to ``longest``; what others meet meanwhile counts for nothing, it is the
         same trouble. ``latch`` is the fingerprint of settings whose credentials were refused: with these the relay is
-        not asked again at all.
+        not asked again, until the latch is as old as the retention. ``over`` is the id of the message that all of it
+        was over, if it was one: the same one for a second time proves nothing, and only that message has to wait.
         """
 
     @abc.abstractmethod

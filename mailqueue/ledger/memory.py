@@ -64,7 +64,7 @@ class MemoryLedger(Ledger):
         self._book = Book(self._lease, rules.milliseconds(retention))
         self._recovery = Recovery(self._book)
         self._hands = Hands(self._book)
-        self._relays = RelayBook(self._lease)
+        self._relays = RelayBook(self._lease, self._book.retention)
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -153,7 +153,7 @@ class MemoryLedger(Ledger):
             for message_id in ids:
                 record = self._claimed(message_id, token, now)
                 if record is None:
-                    self._book.events["fenced"] += 1
+                    self._book.events["fenced"] += not self._is_stopped(message_id, token, now)
                 elif record.is_late(now):
                     self._book.expire(record, now)
                 else:
@@ -161,6 +161,13 @@ class MemoryLedger(Ledger):
                     self._renew(record, now)
                 answers.append(record is not None and record.state is State.SENDING)
             return answers
+
+    def _is_stopped(self, message_id: str, token: str, now: int) -> bool:
+        """Whether it was stopped while it was claimed: that is no fence's doing."""
+        record = self._book.load(message_id, now)
+        if record is None or record.fence != token or record.phase != CLAIMED:
+            return False
+        return record.state in {State.CANCELLED, State.HELD, State.EXPIRED}
 
     def unbegin(self, ids: Sequence[str], token: str) -> None:
         with self._call() as now:
@@ -310,19 +317,27 @@ class MemoryLedger(Ledger):
     # -- relays
 
     def relay_trouble(
-        self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
+        self,
+        relay: str,
+        *,
+        owner: str,
+        delay: float,
+        longest: float = 300.0,
+        latch: str = "",
+        over: str = "",
+        reason: str = "",
     ) -> Setback:
         first, most = rules.milliseconds(delay), rules.milliseconds(longest)
         with self._call() as now:
-            return self._relays.trouble(relay, owner, first, most, latch, rules.short(reason), now)
+            return self._relays.trouble(relay, owner, first, most, latch, over, rules.short(reason), now)
 
     def relay_probe(self, relay: str, owner: str, *, fingerprint: str = "") -> float:
         with self._call() as now:
             return self._relays.probe(relay, owner, fingerprint, now)
 
     def relay_recovered(self, relay: str, *, by_hand: bool = False) -> bool:
-        with self._call():
-            return self._relays.recovered(relay, by_hand=by_hand)
+        with self._call() as now:
+            return self._relays.recovered(relay, now, by_hand=by_hand)
 
     def relay_states(self) -> Mapping[str, RelayMark]:
         with self._call() as now:

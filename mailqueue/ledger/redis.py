@@ -290,11 +290,19 @@ class RedisLedger(Ledger):
     # -- relays
 
     def relay_trouble(
-        self, relay: str, *, owner: str, delay: float, longest: float = 300.0, latch: str = "", reason: str = ""
+        self,
+        relay: str,
+        *,
+        owner: str,
+        delay: float,
+        longest: float = 300.0,
+        latch: str = "",
+        over: str = "",
+        reason: str = "",
     ) -> Setback:
         times = rules.milliseconds(delay), rules.milliseconds(longest)
-        wait, news = self._call("relay_trouble", relay, owner, *times, latch, rules.short(reason))
-        return Setback(wait / 1000, news=news == 1)
+        wait, news, down = self._call("relay_trouble", relay, owner, *times, latch, over, rules.short(reason))
+        return Setback(wait / 1000, news=news == 1, down=down == 1)
 
     def relay_probe(self, relay: str, owner: str, *, fingerprint: str = "") -> float:
         return int(self._call("relay_probe", relay, owner, fingerprint)) / 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from kombu import Connection
 
+from mailqueue.lanes import LANES, queue_name
 from mailqueue.testing.child import Child
 
 if TYPE_CHECKING:
@@ -154,43 +157,107 @@ def _configure(home: Path) -> int:
 # -- RabbitMQ
 
 
-@pytest.fixture(scope="session")
-def rabbitmq_url(missing: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a RabbitMQ of our own: its own node, data, ports and name server."""
-    if not _RABBITMQ.exists():
-        missing("RabbitMQ is not installed")
-    home = tmp_path_factory.mktemp("rabbitmq")
-    port, names_port = free_port(), free_port()
-    (home / "plugins").write_text("[].\n")
-    (home / "rabbitmq.conf").write_text("loopback_users.guest = true\n")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),  # of Erlang's cookie
-        "ERL_EPMD_PORT": str(names_port),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODENAME": "mailqueue@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": str(home / "data"),
-        "RABBITMQ_LOG_BASE": str(home / "log"),
-        "RABBITMQ_LOGS": "-",
-        "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq"),
-        "RABBITMQ_CONF_ENV_FILE": os.devnull,
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
-        "RABBITMQ_PID_FILE": str(home / "pid"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
-    }
-    # Erlang would start its name server as a daemon that stays; started here, it ends with us.
-    names = Child(["epmd", "-address", "127.0.0.1", "-port", str(names_port)], log=home / "epmd.log", env=environment)
-    server = Child([str(_RABBITMQ)], log=home / "server.log", env=environment)
-    try:
-        names.start()
-        await_port(names_port, names)
-        server.start()
-        await_port(port, server)
-        yield f"amqp://guest:guest@127.0.0.1:{port}//"
-    finally:
-        for child in (server, names):
+class RabbitMQ:
+    """A RabbitMQ of our own: its own node, data, ports and name server."""
+
+    def __init__(self, home: Path) -> None:
+        self._port, names_port = free_port(), free_port()
+        (home / "plugins").write_text("[].\n")
+        (home / "rabbitmq.conf").write_text("loopback_users.guest = true\n")
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),  # of Erlang's cookie
+            "ERL_EPMD_PORT": str(names_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": "mailqueue@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self._port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(home / "data"),
+            "RABBITMQ_LOG_BASE": str(home / "log"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq"),
+            "RABBITMQ_CONF_ENV_FILE": os.devnull,
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+            "RABBITMQ_PID_FILE": str(home / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+        }
+        # Erlang would start its name server as a daemon that stays; started here, it ends with us.
+        epmd = ["epmd", "-address", "127.0.0.1", "-port", str(names_port)]
+        self._names = Child(epmd, log=home / "epmd.log", env=self._environment)
+        self._server = Child([str(_RABBITMQ)], log=home / "server.log", env=self._environment)
+        self._names_port = names_port
+
+    @property
+    def url(self) -> str:
+        """Of its one virtual host."""
+        return f"amqp://guest:guest@127.0.0.1:{self._port}//"
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self._names.start()
+        await_port(self._names_port, self._names)
+        self._server.start()
+        await_port(self._port, self._server)
+
+    def close(self) -> None:
+        """End it."""
+        for child in (self._server, self._names):
             child.stop(20)
             child.close()
+
+    def freeze(self) -> None:
+        """Let it answer nothing until ``thaw()``; connections stay."""
+        os.killpg(self._server.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.killpg(self._server.pid, signal.SIGCONT)
+
+    def stop_broker(self) -> None:
+        """Close all connections and the broker; what is durable stays on its disk."""
+        self.control("stop_app")
+
+    def start_broker(self) -> None:
+        """Start the broker again, and wait until it takes connections."""
+        self.control("start_app")
+        await_port(self._port, self._server)
+
+    def control(self, *command: str) -> str:
+        """What ``rabbitmqctl`` answers to ``command``."""
+        done = subprocess.run(
+            ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", *command],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def empty(self) -> None:
+        """Delete the queues of the lanes."""
+        with Connection(self.url) as connection:
+            for lane in LANES:
+                connection.default_channel.queue_delete(queue_name(lane))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(missing: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """The session's RabbitMQ."""
+    if not _RABBITMQ.exists():
+        missing("RabbitMQ is not installed")
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: RabbitMQ) -> str:
+    """URL of the session's RabbitMQ, without the lanes' queues."""
+    rabbitmq.empty()
+    return rabbitmq.url

@@ -1,4 +1,4 @@
-"""Real workers on a real store, delivering over real sockets: what arrives, and what the ledger says of it."""
+"""Real workers on real brokers, delivering over real sockets: what arrives, and what the ledger says of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import threading
 from collections import Counter
 
 import pytest
+from kombu import Connection
 
 import mailqueue
 from mailqueue import EmailMessage, EmailMultiAlternatives, conf
+from mailqueue.lanes import queue_name
+from mailqueue.producer import get_producer
 from mailqueue.testing.inbox import Inbox
 from mailqueue.testing.worker import Worker
 
 pytestmark = pytest.mark.store
+
+#: For what has nothing to do with the broker.
+on_valkey_alone = pytest.mark.parametrize("broker", ["valkey"], indirect=True)
 
 
 class Gate:
@@ -45,12 +51,19 @@ def inbox():
         yield inbox
 
 
+@pytest.fixture(params=["valkey", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def broker(request, valkey_url):
+    """URL of a broker; the ledger is in Valkey in any case."""
+    return valkey_url if request.param == "valkey" else request.getfixturevalue("rabbitmq_url")
+
+
 @pytest.fixture
-def settings(valkey_url):
+def settings(broker, valkey_url):
     """Configure this process as the producer; returns what workers need in their environment, but for the relay."""
-    conf.configure(MAILQUEUE_BROKER_URL=valkey_url)
+    conf.configure(MAILQUEUE_BROKER_URL=broker, MAILQUEUE_LEDGER_URL=valkey_url)
     return {
-        "MAILQUEUE_BROKER_URL": valkey_url,
+        "MAILQUEUE_BROKER_URL": broker,
+        "MAILQUEUE_LEDGER_URL": valkey_url,
         "MAILQUEUE_LEASE_SECONDS": "3",
         "MAILQUEUE_TICK_SECONDS": "0.5",
         "MAILQUEUE_RETRY_DELAYS": "0.5",
@@ -202,11 +215,13 @@ def assert_counted(receipts, inbox):
         assert copies[f"Number {number}"] - 1 <= receipt.status().unknowns
 
 
-def test_urgent_mail_passes_a_bulk_batch_under_way(settings):
+@pytest.mark.parametrize("pool", ["solo", "prefork"])
+def test_urgent_mail_passes_a_bulk_batch_under_way(pool, settings):
     gate = Gate()
     with Inbox(on_arrival=gate) as inbox:
-        mailqueue.enqueue_many((message(n) for n in range(100)), lane="bulk")
-        with Worker({**settings, **relay(inbox)}, pool="solo"):
+        for first in range(0, 300, 100):  # a task each: more than a worker fetches ahead
+            mailqueue.enqueue_many((message(n) for n in range(first, first + 100)), lane="bulk")
+        with Worker({**settings, **relay(inbox)}, pool=pool, concurrency=1):
             gate.let(5)
             for _ in range(6):
                 assert gate.held.acquire(timeout=30)
@@ -219,9 +234,29 @@ def test_urgent_mail_passes_a_bulk_batch_under_way(settings):
                 stop.wait(0.02)
             assert inbox.count < 50
             gate.open()
-            inbox.wait_for(101, timeout=60)
+            inbox.wait_for(301, timeout=60)
 
 
+HASTY = """
+from mailqueue.ledger import rules
+from workers import app
+
+rules.SHIFT = 0.5  # s, of 20: the pace at which lost tasks are found
+"""
+
+
+def test_a_task_that_the_broker_lost_is_found(broker, settings, inbox, tmp_path):
+    receipts = mailqueue.enqueue_many(message(n) for n in range(3))
+    with Connection(broker) as connection:
+        assert connection.default_channel.queue_purge(queue_name("default")) == 1
+    (tmp_path / "hasty.py").write_text(HASTY)
+    with Worker({**settings, **relay(inbox), "PYTHONPATH": str(tmp_path)}, application="hasty"):
+        assert settled(receipts) == {"sent": 3}
+    assert get_producer().ledger.counters()["lost"] == 3
+    assert subjects(inbox) == Counter(f"Number {n}" for n in range(3))
+
+
+@on_valkey_alone
 def test_a_relay_that_is_down_costs_the_messages_nothing(settings):
     with Inbox() as gone:
         port = gone.port
@@ -259,6 +294,7 @@ class Plain:
 """
 
 
+@on_valkey_alone
 def test_a_plain_django_style_class_delivers(settings, tmp_path):
     (tmp_path / "plain_backend.py").write_text(BACKEND)
     env = {
@@ -273,6 +309,7 @@ def test_a_plain_django_style_class_delivers(settings, tmp_path):
     assert (tmp_path / "sent").read_text().splitlines() == ["Number 0", "Number 1", "Number 2"]
 
 
+@on_valkey_alone
 def test_settings_that_cannot_work_stop_the_worker_at_its_start(settings):
     from mailqueue.testing.worker import WorkerTrouble  # noqa: PLC0415
 

@@ -80,7 +80,7 @@ def took(call):
 
 def test_celery_runs_the_task_with_the_parcel(store, valkey_url):
     app = Celery("test", broker=valkey_url, set_as_current=False)
-    app.conf.update(task_queues=[task_queue(DEFAULT_LANE)], task_default_queue=queue_name(DEFAULT_LANE))
+    app.conf.update(task_queues=[task_queue(DEFAULT_LANE, "redis")], task_default_queue=queue_name(DEFAULT_LANE))
     arrived, done = [], threading.Event()
 
     @app.task(name=TASK_NAME, bind=True)

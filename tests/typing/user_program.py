@@ -16,8 +16,10 @@ import mailqueue.mail
 import workers
 from mailqueue import (
     BrokerUnavailable,
+    Cancellation,
     EmailMessage,
     EmailMultiAlternatives,
+    IdempotencyConflict,
     MailQueueError,
     MessageNotFound,
     MessageStatus,
@@ -92,8 +94,32 @@ def the_full_door(messages: Iterator[EmailMessage]) -> None:
     assert_type(receipt.status(), MessageStatus)
     assert_type(enqueue_many(messages, using="news"), list[Receipt])
     assert_type(counts(), dict[str, dict[str, int]])
+    receipts = enqueue_many(
+        messages,
+        send_at=dt.datetime(2030, 1, 1, tzinfo=dt.UTC),
+        expires_at=dt.timedelta(minutes=5),
+        idempotency_key="news-42",
+    )
+    enqueue_many(messages, idempotency_key=lambda message: message.subject)
+    enqueue(a_message(), expires_at=dt.datetime.now(dt.UTC), idempotency_key="order-7")
+    enqueue(a_message(), send_at=dt.timedelta(minutes=5))  # type: ignore[arg-type]
+    enqueue(a_message(), idempotency_key=lambda message: message.subject)  # type: ignore[arg-type]
+    second_thoughts(receipts)
     enqueue(a_message(), "urgent")  # type: ignore[call-arg]
     enqueue(a_message(), lane=1)  # type: ignore[arg-type]
+
+
+def second_thoughts(receipts: list[Receipt]) -> None:
+    answer = receipts[0].cancel()
+    assert_type(answer, Cancellation)
+    if not answer and answer is Cancellation.LATE:
+        assert_type(str(answer), str)
+    assert_type(mailqueue.cancel(receipts), dict[str, Cancellation])
+    assert_type(mailqueue.hold(receipts[0], reason="ask the office"), dict[str, str])
+    assert_type(mailqueue.release("an-id"), dict[str, str])
+    assert_type(mailqueue.requeue(state=State.FAILED, lane="bulk", relay="office"), dict[str, str])
+    assert_type(mailqueue.resolve(receipts[0], "sent"), State)
+    mailqueue.cancel(7)  # type: ignore[arg-type]
 
 
 def what_became_of_it(message_id: str) -> str:
@@ -117,6 +143,8 @@ def trouble() -> tuple[str, ...]:
         enqueue(a_message())
     except BrokerUnavailable as error:
         return error.message_ids
+    except IdempotencyConflict as error:
+        return error.key, error.message_id
     except TooManyRecipients as error:
         return (f"{error.count} of {error.limit}",)
     except MailQueueError:

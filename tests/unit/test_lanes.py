@@ -19,13 +19,20 @@ def test_the_task_is_known_by_its_name_alone():
     assert TASK_NAME == "workers.tasks.deliver"
 
 
-@pytest.mark.parametrize("ask", [queue_name, check_lane, task_queue])
+@pytest.mark.parametrize("ask", [queue_name, check_lane, lambda lane: task_queue(lane, "redis")])
 def test_an_unknown_lane_is_refused_and_the_lanes_are_named(ask):
     with pytest.raises(InvalidMessage, match="no lane 'fast': the lanes are urgent, default, bulk"):
         ask("fast")
 
 
 def test_both_sides_declare_a_durable_queue_with_a_direct_exchange_of_its_name():
-    queue = task_queue("bulk")
+    queue = task_queue("bulk", "redis")
     assert (queue.name, queue.routing_key, queue.durable) == ("mailqueue.bulk", "mailqueue.bulk", True)
     assert (queue.exchange.name, queue.exchange.type, queue.exchange.durable) == ("mailqueue.bulk", "direct", True)
+
+
+@pytest.mark.parametrize(
+    ("driver", "arguments"), [("amqp", {"x-queue-type": "quorum"}), ("redis", None), ("memory", None)]
+)
+def test_rabbitmqs_queues_are_quorum_queues(driver, arguments):
+    assert task_queue("default", driver).queue_arguments == arguments

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         mailqueue.envelope mailqueue.codec mailqueue.digest""",
     ),
     ("the ledger", "mailqueue.ledger"),
-    ("the way to the broker", "mailqueue.publisher"),
+    ("the way to the broker", "mailqueue.confirms mailqueue.publisher"),
     ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),
     ("when to try again", "mailqueue.retry"),
     (
@@ -58,7 +58,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("one batch", "workers.deliver workers.drain"),
     ("the rounds", "workers.tick"),
     ("a worker for users' tests", "workers.inline"),
-    ("Celery's side", "workers.lifecycle workers.tasks"),
+    ("Celery's side", "workers.consumer workers.lifecycle workers.tasks"),
     ("the composition root", "workers.app workers"),
 )
 

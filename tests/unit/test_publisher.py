@@ -172,6 +172,51 @@ def test_a_stale_connection_is_replaced_once(monkeypatch, clock, broker):
     assert publisher._idle != [line]
 
 
+class OtherwiseThereError(Exception):
+    """What a broker says that has a queue of that name, and of another kind."""
+
+    code = 406
+
+
+@pytest.fixture
+def classic(monkeypatch, broker):
+    """A broker whose queues are there already, of another kind."""
+
+    def declare(*_args, **_kwargs):
+        raise OtherwiseThereError("inequivalent arg 'x-queue-type'")
+
+    monkeypatch.setattr("kombu.transport.memory.Channel.queue_declare", declare)
+    monkeypatch.setattr("kombu.transport.memory.Transport.channel_errors", (OtherwiseThereError,))
+
+
+def test_a_queue_of_another_kind_is_told_with_its_remedy(classic, clock, caplog):
+    publisher = Publisher("memory://")
+    assert publisher.publish([PARCEL]) == [PARCEL]
+    assert "Stop the workers and delete it: `rabbitmqctl delete_queue mailqueue.urgent`" in caplog.text
+    assert "Traceback" not in caplog.text
+    caplog.clear()
+    assert publisher.publish([PARCEL]) == [PARCEL]
+    assert caplog.text == ""  # once a second is enough
+
+
+def test_whoever_declares_the_queues_learns_it_as_a_mistake_in_the_settings(classic):
+    with pytest.raises(ImproperlyConfigured, match=r"has mailqueue\.urgent already.*inequivalent arg 'x-queue-type'"):
+        Publisher("memory://").declare()
+
+
+def test_queues_declared_before_are_published_to_over_the_same_connection(monkeypatch, broker):
+    publisher = Publisher("memory://")
+    publisher.declare()
+    monkeypatch.setattr(publisher, "_connection", lambda: pytest.fail("connected again"))
+    assert publisher.publish([PARCEL]) == []
+
+
+def test_a_broker_that_is_away_is_no_reason_not_to_start(monkeypatch, clock):
+    publisher = Publisher("memory://")
+    monkeypatch.setattr(publisher, "_connection", Refusing(clock))
+    publisher.declare()
+
+
 @pytest.mark.parametrize("url", ["nothing://localhost", "http://localhost"])
 def test_a_url_without_a_transport_is_a_mistake_in_the_settings(url):
     with pytest.raises(ImproperlyConfigured, match="MAILQUEUE_BROKER_URL"):

@@ -207,6 +207,18 @@ def test_beside_a_request_one_small_parcel_goes(spool, ledger, broker):
     assert spool.replay(ledger, broker, 20, octets=50_000, within=1.0) == 2
     assert spool.replay(ledger, broker, 20, octets=10_000, within=1.0) == 1
     assert ledger.calls == [("accept", 2), ("accept", 1)]
+    assert broker.ids == ["u0", "u1", "d1"]
+
+
+def test_beside_a_request_a_large_message_goes_only_if_no_worker_takes_it_along(spool, ledger, broker, clock):
+    spool.put("default", mail("large", blobs=("b1",)) + mail("small"), {"b1": b"x" * 100_000})
+    beside = {"octets": 50_000, "within": 1.0}
+    assert spool.replay(ledger, broker, 20, **beside) == 1
+    assert broker.ids == ["small"]
+    assert spool.replay(ledger, broker, 20, **beside) == 0
+    clock.now += 61
+    assert spool.replay(ledger, broker, 20, **beside) == 1
+    assert broker.ids == ["small", "large"]
 
 
 def test_beside_a_request_no_call_begins_when_the_time_is_up(spool, ledger, broker):

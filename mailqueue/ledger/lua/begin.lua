@@ -4,10 +4,13 @@
 
 local token, turn = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 
+-- States in which a message rests that was stopped while it was claimed: that is no fence's doing.
+local STOPPED = {cancelled = true, held = true, expired = true}
+
 local function begin(id)
-  local v = call("HMGET", message(id), "s", "f", "e", "b")
+  local v = call("HMGET", message(id), "s", "f", "e", "b", "p")
   if v[1] ~= "sending" or v[2] ~= token then
-    event("fenced")
+    if not (v[2] == token and v[5] == "claimed" and STOPPED[v[1]]) then event("fenced") end
     return 0
   end
   if turn <= tonumber(v[4] or 0) then return 1 end -- it arrives once more, late, and nobody listens

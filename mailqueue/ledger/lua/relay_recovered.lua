@@ -12,4 +12,4 @@ if by_hand or #r.latched == 0 then
   call("SREM", RELAYS, relay)
   return 1
 end
-return call("HDEL", relay_key(relay), "until", "wait", "times", "prober", "probing") > 0 and 1 or 0
+return call("HDEL", relay_key(relay), unpack(TROUBLE)) > 0 and 1 or 0

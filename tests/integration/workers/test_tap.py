@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 from kombu import Connection
@@ -12,6 +13,7 @@ from kombu.exceptions import KombuError
 from redis import Redis, RedisError
 
 from mailqueue.codec import Parcel
+from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.publisher import Publisher
 from workers import tap as tap_module
 from workers.tap import open_tap
@@ -52,7 +54,7 @@ def tap(request, valkey_url):
     connection = Connection(valkey_url)
     if request.param == "any":
         connection.transport.driver_type = "any"
-    tap = open_tap(connection)
+    tap = open_tap(connection, SimpleNamespace(counts=dict))
     yield tap
     tap.close()
 
@@ -155,14 +157,28 @@ def test_a_broker_that_is_away_is_not_waited_for(url, frozen, monkeypatch):
         connection = Connection(url.format(port=port), connect_timeout=0.3)
         started = time.monotonic()
         with pytest.raises(Exception, match=r".*") as caught:
-            open_tap(connection).waiting(["urgent"])
+            open_tap(connection, MemoryLedger()).take("urgent", 1, 1.0)
         assert isinstance(caught.value, (OSError, KombuError, RedisError))
         assert time.monotonic() - started < 3.0
 
 
+@pytest.mark.parametrize("tap", ["redis"], indirect=True)
 def test_waiting_tells_whether_a_lane_has_tasks(tap, publish):
     assert not tap.waiting(["urgent", "default"])
     publish(parcel(1))
     assert tap.waiting(["urgent", "default"])
     assert not tap.waiting(["urgent"])
     assert not tap.waiting([])
+
+
+def test_of_a_broker_that_hands_out_ahead_the_ledger_tells_what_is_waiting(valkey_url):
+    connection = Connection(valkey_url)
+    connection.transport.driver_type = "any"
+    counts = {"urgent": {"queued": 0, "sent": 2}, "default": {"sending": 1}}
+    tap = open_tap(connection, SimpleNamespace(counts=lambda: counts))
+    assert not tap.waiting(["urgent", "default"])
+    counts["default"]["queued"] = 1
+    assert tap.waiting(["urgent", "default"])
+    assert not tap.waiting(["urgent"])
+    assert not tap.waiting([])
+    tap.close()

@@ -133,6 +133,10 @@ class TestSpool:
         conf.configure(MAILQUEUE_SPOOL=tmp_path / "absent" / "spool.db")
         assert "whose directory is not there; make it" in only(role)
 
+    def test_its_path_is_a_full_one(self):
+        conf.configure(MAILQUEUE_SPOOL="spool.db")
+        assert "look for in its own directory; give a full path" in only()
+
     def test_it_is_a_file(self, tmp_path):
         conf.configure(MAILQUEUE_SPOOL=tmp_path)
         assert "is no file that can be written" in only()

@@ -68,7 +68,7 @@ def test_what_is_claimed_and_not_begun_is_cancelled_before_its_last_byte(bench):
     assert bench.ledger.renew(["a"], "t1") == [False]
     bench.ledger.release(["a"], "t1")
     assert bench.state("a") is State.CANCELLED
-    assert bench.event("illegal") == 0
+    assert bench.event("illegal") == bench.event("fenced") == 0
 
 
 @pytest.mark.parametrize("state", sorted(FINAL - {State.CANCELLED}))

@@ -114,11 +114,44 @@ def test_a_relay_that_has_recovered_may_be_asked_by_all(bench):
 def test_bad_credentials_latch_for_the_settings_that_have_them(bench):
     assert trouble(bench, latch="f1", reason="535") == Setback(300.0, news=True)
     assert trouble(bench, "w2", latch="f1") == Setback(300.0, news=False)
-    bench.jump(1_000_000)
+    bench.jump(600_000)
     assert probe(bench, fingerprint="f1") == 300
     assert probe(bench, fingerprint="f2") == probe(bench) == 0.0
     mark = bench.ledger.relay_states()["eu"]
     assert (mark.latched, mark.times, mark.reason) == (("f1",), 0, "535")
+
+
+def test_a_latch_is_forgotten_with_its_settings(bench):
+    trouble(bench, latch="f1")
+    bench.jump(300_000)
+    trouble(bench, latch="f2")
+    bench.jump(304_801)
+    assert bench.ledger.relay_states()["eu"].latched == ("f2",)
+    assert probe(bench, fingerprint="f1") == 0.0
+    bench.jump(300_000)
+    assert bench.ledger.relay_states() == {}
+    assert not bench.ledger.relay_recovered("eu")
+    assert trouble(bench, latch="f1").news
+
+
+def test_trouble_over_the_same_lone_message_again_makes_only_that_one_wait(bench):
+    assert trouble(bench, over="m1") == Setback(10.0, news=True)
+    bench.jump(11)
+    probe(bench)
+    assert trouble(bench, over="m1") == Setback(20.0, news=False, down=False)
+    assert probe(bench, "w2") == 0.0
+    assert bench.ledger.relay_states()["eu"].times == 2
+
+
+@pytest.mark.parametrize("over", ["", "m2"])
+def test_trouble_over_another_message_is_the_relays(bench, over):
+    trouble(bench, over="m1")
+    bench.jump(11)
+    probe(bench)
+    assert trouble(bench, over=over) == Setback(20.0, news=False)
+    assert probe(bench, "w2") == 20
+    bench.jump(21)
+    assert trouble(bench, over="m1").down
 
 
 def test_other_settings_that_work_do_not_take_a_latch_off(bench):

@@ -122,10 +122,11 @@ class Lockstep(RuleBasedStateMachine):
         owner=owners,
         delay=st.sampled_from((5.0, 90.0)),
         latch=st.sampled_from(("", "", "f1")),
+        over=st.sampled_from(("", "a")),
         relay=st.sampled_from(("", "eu")),
     )
-    def relay_trouble(self, owner, delay, latch, relay):
-        self.both(lambda ledger: ledger.relay_trouble(relay, owner=owner, delay=delay, latch=latch, reason="no"))
+    def relay_trouble(self, relay, **facts):
+        self.both(lambda ledger: ledger.relay_trouble(relay, reason="no", **facts))
 
     @rule(owner=owners, fingerprint=st.sampled_from(("f1", "f2")), relay=st.sampled_from(("", "eu")))
     def relay_probe(self, owner, fingerprint, relay):

@@ -90,6 +90,8 @@ class StubBackend:
 class StubTap:
     """A lane's queue as a list of parcels, and lanes that have mail."""
 
+    hands_out_ahead = False
+
     def __init__(self):
         self.parcels = []
         self.full = set()

@@ -20,7 +20,7 @@ from mailqueue.smtp.reply import Reply
 from workers import drain as drain_module
 from workers.blobs import BlobCache
 from workers.drain import drain
-from workers.relays import FIRST_PROBE, Relays
+from workers.relays import FIRST_PROBE
 
 OK = Result(Verdict.ACCEPTED, Reply(250, "2.0.0 ok"))
 
@@ -167,11 +167,10 @@ def test_a_lone_message_that_loses_connections_keeps_the_others_waiting_once_onl
 
 def test_what_was_lost_over_one_message_is_no_answer_of_the_relay(process, backend, queue):
     backend.before_begin = lambda _message: (Ending.UNSENT, CLOSING)
-    process.relays = Relays(jitter=lambda: 0.0)
     process.relays.troubled("", CLOSING)
-    process.relays._troubles[""].until = 0.0
+    process.ledger._clock = lambda: time.time() + 1000
     drain(queue(mail()), process)
-    assert process.relays.wait("") > FIRST_PROBE
+    assert process.relays.wait("") > 1.5 * FIRST_PROBE
 
 
 def test_a_relay_that_loses_every_answer_is_left_alone_after_two(process, backend, queue):
@@ -322,6 +321,15 @@ def test_batch_follows_batch_until_the_lane_is_empty(process, backend, tap, queu
     tap.take = lambda _lane, _room, _size: [parcels.pop()] if parcels else []
     drain(first, process)
     assert len(backend.sent) == 8
+
+
+def test_a_task_that_was_handed_out_ahead_waits_for_one_batch_alone(process, backend, tap, queue):
+    process.batch_messages = 2
+    tap.hands_out_ahead = True
+    parcels = [queue(mail(str(n))) for n in range(4)]
+    tap.take = lambda _lane, _room, _size: [parcels.pop()] if parcels else []
+    drain(queue(mail("first")), process)
+    assert len(backend.sent) == 2
 
 
 def test_after_a_while_a_task_ends_although_its_lane_has_more(process, backend, tap, queue, monkeypatch):

@@ -50,14 +50,27 @@ def ledger():
     return Ledger()
 
 
+class Relays:
+    def __init__(self):
+        self.kept = threading.Event()
+
+    def keep(self):
+        self.kept.set()
+
+
 @pytest.fixture
 def connections():
     return Connections()
 
 
 @pytest.fixture
-def keeper(ledger, connections):
-    keeper = Keeper(ledger, connections, lease=0.1)
+def relays():
+    return Relays()
+
+
+@pytest.fixture
+def keeper(ledger, connections, relays):
+    keeper = Keeper(ledger, connections, relays, lease=0.1)
     yield keeper
     connections.thawed.set()
     keeper.stop()
@@ -169,3 +182,8 @@ def test_what_is_not_watched_is_not_kept(keeper, ledger, batch):
     with keeper.watch(other):
         assert not ledger.called.wait(0.1)
     assert ledger.renewed == []
+
+
+def test_probes_are_kept(keeper, relays, batch):
+    with keeper.watch(batch):
+        assert relays.kept.wait(5)
