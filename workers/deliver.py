@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable, RelayTrouble
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from workers.batch import Attempt, Batch
     from workers.process import Process
 
-__all__ = ["Delivery", "state_of"]
+__all__ = ["LATER", "Delivery", "state_of", "where"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,12 @@ def state_of(results: Mapping[str, Result]) -> State:
     if Verdict.REFUSED not in verdicts:
         return State.SENT
     return State.PARTIAL if Verdict.ACCEPTED in verdicts else State.FAILED
+
+
+def where(error: Exception) -> str:
+    """What a bug is and where it came up, on one line. Its text may repeat an address, and is left out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " ".join([type(error).__name__, *(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)])
 
 
 class Delivery:
@@ -91,8 +98,7 @@ class Delivery:
         except LedgerUnavailable:
             raise  # only at the end of a shutdown: nothing more can be recorded
         except Exception as error:  # the boundary of a task: a bug, ours or a backend's, costs no message its record
-            name = type(error).__name__
-            logger.error("action=delivery_failed relay=%s error=%s at=%s", relay or "default", name, _where(error))  # noqa: TRY400 - its words may repeat an address
+            logger.error("action=delivery_failed relay=%s reason=%s", relay or "default", where(error))  # noqa: TRY400 - as where says
             logger.debug("action=delivery_failed relay=%s", relay or "default", exc_info=True)
             self._abandon(pending, type(error).__name__)
 
@@ -291,12 +297,6 @@ class Delivery:
     def _surely(self, call: Callable[..., T], *args: Any) -> T:
         """Repeat a call to the ledger until it is taken: nothing further is begun before that."""
         return until_recorded(self._process.give_up())(call, *args)
-
-
-def _where(error: BaseException) -> str:
-    """Where an exception was raised, file by file from our call on: what is left of a traceback without its text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return " ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames)
 
 
 def _reason(results: Mapping[str, Result]) -> str:

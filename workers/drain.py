@@ -17,8 +17,8 @@ from mailqueue.envelope import Envelope, unpack
 from mailqueue.errors import LedgerUnavailable, UnsupportedVersion, WireError
 from mailqueue.ledger.base import Grant, Settlement, Submission
 from mailqueue.ledger.states import State
+from workers import deliver
 from workers.batch import Attempt, Batch
-from workers.deliver import LATER, Delivery
 from workers.retry import until_recorded
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _deliver(process: Process, batch: Batch, first: Parcel, left: deque[Parcel])
             further = _take(process, first, left)
             if further:
                 opened += _claim(process, batch, further)
-        delivery = Delivery(process, batch)
+        delivery = deliver.Delivery(process, batch)
         for number, part in enumerate(_slices(opened, process.batch_bytes)):
             if number and delivery.must_stop():
                 _release(process, batch, batch.waiting())
@@ -85,7 +85,7 @@ def _deliver(process: Process, batch: Batch, first: Parcel, left: deque[Parcel])
         raise
     except Exception as error:  # noqa: BLE001 - the boundary of a task: what a bug leaves claimed would wait for its lease
         logger.error("action=batch_failed lane=%s reason=%s", batch.lane, _where(error))  # noqa: TRY400 - as _where says
-        _release(process, batch, batch.waiting(), LATER, type(error).__name__)
+        _release(process, batch, batch.waiting(), deliver.LATER, type(error).__name__)
         return False
     logger.info(
         "action=batch_done lane=%s messages=%d seconds=%.3f", batch.lane, len(opened), time.monotonic() - started
@@ -224,7 +224,7 @@ def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[A
             _hold(process, batch, grant, f"cannot be put together: {error}")
         except Exception as error:  # noqa: BLE001 - a bug, which a deploy may mend: the others are not to wait for that
             logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, _where(error))  # noqa: TRY400 - as _where says
-            _release(process, batch, [grant.id], LATER, type(error).__name__)
+            _release(process, batch, [grant.id], deliver.LATER, type(error).__name__)
         else:
             attempts.append(Attempt(grant, envelope.relay, message, envelope.recipients(), dict(grant.results)))
     return attempts

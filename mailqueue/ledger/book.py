@@ -260,6 +260,7 @@ class Book:
         """The claim has ended without an answer: its worker died, or fell silent past the lease."""
         self.events["crashed"] += 1
         record.crashes += 1
+        wait = rules.milliseconds(rules.CRASH_WAIT) * 3**record.alone_crashes if record.alone else 0
         record.alone_crashes += record.alone
         if record.alone and record.alone_crashes >= rules.POISON_CRASHES:
             self.events["poisoned"] += 1
@@ -268,9 +269,9 @@ class Book:
             record.reason = rules.REASON_POISON
             self.move(record, State.FAILED, now, now)
         elif record.phase == BEGUN:
-            self.lose_answer(record, rules.REASON_ANSWER_LOST, now)
+            self.lose_answer(record, rules.REASON_ANSWER_LOST, now, wait=wait)
         else:
-            self.defer(record, now, rules.REASON_CRASHED, now)
+            self.defer(record, now + wait, rules.REASON_CRASHED, now)
 
     def _charge_lost_answer(self, record: Record) -> None:
         self.events["unknown"] += 1

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BARRIER_GAP_MAX",
     "BLOB_TTL",
+    "CRASH_WAIT",
     "EVENTS",
     "KEY_OCTETS",
     "LATCHED_WAIT",
@@ -67,6 +68,9 @@ SHIFT = 20.0
 BARRIER_GAP_MAX = 600.0
 #: Crashes while claimed alone, after which a message is poison.
 POISON_CRASHES = 3
+#: s until a message is tried again after its first crash alone; thrice that after the next. A deployment that crashes
+#: every worker is found and undone in the meantime: it must not make poison of all that waits.
+CRASH_WAIT = 30.0
 #: Copies of a message that the ledger has sent again by itself after lost answers; then it is held.
 RESENDS = 2
 #: s that others wait while a relay in trouble is being probed, and before they ask after a relay whose credentials

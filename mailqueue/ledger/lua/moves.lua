@@ -174,9 +174,10 @@ end
 
 -- The claim of a message has ended without an answer: its worker died, or fell silent past the lease.
 local function crash(m)
-  local fields = {c = m.crashes + 1}
+  local fields, wait = {c = m.crashes + 1}, 0
   event("crashed")
   if m.alone then
+    wait = CRASH_WAIT * 3 ^ m.alone_crashes
     fields.k = m.alone_crashes + 1
     if fields.k >= POISON_CRASHES then
       event("poisoned")
@@ -188,6 +189,6 @@ local function crash(m)
       return move(m, "failed", now, fields)
     end
   end
-  if m.phase == "begun" then return lose_answer(m, REASON_ANSWER_LOST, 0, fields) end
-  return defer(m, now, REASON_CRASHED, fields)
+  if m.phase == "begun" then return lose_answer(m, REASON_ANSWER_LOST, wait, fields) end
+  return defer(m, now + wait, REASON_CRASHED, fields)
 end

@@ -154,20 +154,29 @@ _ONE_MESSAGE: Final = tuple(
         what,
         step,
         messages=(Message((BOB,), octets), Message(), Message((CID,))),
-        first=(deferred("451"), SENT, SENT),
+        first=(deferred(code), SENT, SENT),
         then=(SENT_LATER, SENT, SENT),
         connections=connections,
         settings=settings,
     )
-    for name, what, step, octets, connections, settings in (
-        ("closing-for-one", "says 421 to one recipient", reply("rcpt", f"421 4.7.0 {BOB}: no", to=BOB), 100, 3, {}),
-        ("silent-for-one", "falls silent at one recipient", hang("rcpt", to=BOB), 100, 3, HASTY),
+    for name, what, step, octets, code, connections, settings in (
+        (
+            "closing-for-one",
+            "says 421 to one recipient",
+            reply("rcpt", f"421 4.7.0 {BOB}: no", to=BOB),
+            100,
+            "421",
+            3,
+            {},
+        ),
+        ("silent-for-one", "falls silent at one recipient", hang("rcpt", to=BOB), 100, "451", 3, HASTY),
         (
             "drops-for-one",
             "hangs up in the midst of one message",
             drop("content", after=1000, to=BOB),
             LARGE,
-            2,
+            "451",
+            3,  # it is large enough to be fetched alone: both that break are its own
             {},
         ),
     )

@@ -176,14 +176,34 @@ def test_three_crashes_while_alone_are_poison(bench):
     bench.granted("a")
     bench.ledger.free("w:1")  # in company: makes it a suspect, and does not count
     crash_alone(bench, "a", "t2")
+    assert [task for task in bench.live(28) if task.items] == []
+    bench.live(1)
     crash_alone(bench, "a", "t3")
     assert bench.state("a") is State.DEFERRED
+    assert [task for task in bench.live(88) if task.items] == []
+    bench.live(1)
     crash_alone(bench, "a", "t4")
     entry = bench.ledger.get("a")
     assert (entry.state, entry.crashes) == (State.FAILED, 4)
     assert "poison" in entry.reason
     assert entry.envelope == b"env-a"
     assert bench.event("poisoned") == 1
+
+
+def test_each_crash_alone_makes_a_message_wait_longer(bench):
+    """A deployment that crashes every worker must not make poison of all mail before anybody can undo it."""
+    bench.accept("a")
+    bench.granted("a")
+    bench.ledger.free("w:1")
+    assert bench.ledger.get("a").due_at == pytest.approx(bench.clock.now(), abs=1)  # its first time alone is at once
+    crash_alone(bench, "a", "t2")
+    assert bench.ledger.get("a").due_at == pytest.approx(bench.clock.now() + 30, abs=1)
+    bench.live(30)
+    assert bench.claim("a", token="t3", alone=True).granted
+    assert bench.ledger.begin(["a"], "t3") == [True]
+    bench.ledger.free("w:1")
+    assert bench.ledger.get("a").due_at == pytest.approx(bench.clock.now() + 90, abs=1)
+    assert bench.ledger.get("a").unknowns == 1
 
 
 def test_crashes_in_company_never_count_as_poison(bench):
@@ -203,7 +223,7 @@ def test_poison_whose_last_byte_may_have_gone_out_is_counted_as_unknown_too(benc
     for number in range(3):
         bench.begun("a", token=f"t{number}", alone=True)
         bench.ledger.free("w:1")
-        bench.live(33)
+        bench.live(93)
     entry = bench.ledger.get("a")
     assert (entry.state, entry.unknowns, entry.attempts) == (State.FAILED, 3, 3)
     assert bench.event("unknown") == 3
@@ -336,7 +356,7 @@ def test_a_late_answer_of_a_message_given_up_is_kept_for_the_operator(bench):
     for number in range(3):
         bench.begun("a", token=f"t{number}", alone=True)
         bench.ledger.free("w:1")
-        bench.live(33)
+        bench.live(93)
     assert bench.state("a") is State.FAILED
     assert bench.record("a", State.SENT, token="t2", results=ACCEPTED)
     entry = bench.ledger.get("a")

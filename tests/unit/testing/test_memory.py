@@ -242,7 +242,7 @@ def test_three_crashes_alone_and_a_message_is_poison(queue):
     poison = send("poison")
     queue.crash()  # in company, for all one knows: it makes a suspect, and does not count
     for _ in range(3):
-        queue.advance()
+        queue.advance(LEASE + 95)  # after each crash alone it rests for a while
         queue.crash()
     queue.run(LEASE + 5)
     assert poison.status().state == "failed"

@@ -52,5 +52,5 @@ def test_a_message_that_relays_hang_up_on_keeps_the_words_of_the_last_one(proces
 def test_a_bug_is_logged_without_its_words_which_may_repeat_an_address(process, backend, queue, caplog):
     backend.script = [ZeroDivisionError("someone@example.com")]
     drain(queue(mail()), process)
-    assert "action=delivery_failed relay=default error=ZeroDivisionError at=" in caplog.text
+    assert "action=delivery_failed relay=default reason=ZeroDivisionError deliver.py:" in caplog.text
     assert "someone@example.com" not in caplog.text

@@ -445,7 +445,7 @@ def test_a_bug_that_one_message_meets_puts_off_that_one_alone(process, backend, 
 
 def test_a_bug_leaves_no_message_claimed(process, backend, queue, monkeypatch, caplog):
     parcel = queue(mail("one"), mail("two"))
-    monkeypatch.setattr(drain_module.Delivery, "run", lambda *_: 1 / 0)
+    monkeypatch.setattr("workers.deliver.Delivery.run", lambda *_: 1 / 0)
     drain(parcel, process)
     assert {(found.state, found.attempts, found.crashes) for found in entries(process, parcel)} == {
         (State.DEFERRED, 0, 0)
