@@ -18,7 +18,7 @@ import msgspec
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 
-from mailqueue.conf.url import split, transport
+from mailqueue.conf.url import split, tls, transport
 from mailqueue.confirms import Confirms
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.lanes import LANES, TASK_NAME, queue_name, task_queue
@@ -166,7 +166,9 @@ class Publisher:
         # Each server of a list is tried once; kombu's own default is to try for ever.
         options |= {"max_retries": servers - 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
         options |= self._options
-        return Connection(self._url, connect_timeout=connect, transport_options=options)  # type: ignore[no-untyped-call]
+        return Connection(  # type: ignore[no-untyped-call]
+            self._url, ssl=tls(self._url), connect_timeout=connect, transport_options=options
+        )
 
 
 class _Line:

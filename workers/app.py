@@ -8,7 +8,7 @@ from celery import Celery
 from kombu.connection import Connection
 
 from mailqueue import conf
-from mailqueue.conf.url import transport
+from mailqueue.conf.url import tls, transport
 from mailqueue.lanes import LANES, TASK_NAME, queue_name, task_queue
 from workers import lifecycle
 from workers.tasks import deliver
@@ -37,6 +37,7 @@ def _settings() -> dict[str, Any]:
     driver = Connection(broker).transport.driver_type  # type: ignore[no-untyped-call]
     return {
         "broker_url": broker,
+        "broker_use_ssl": tls(broker),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # Celery would end its worker after an outage of 50 minutes
         # Lanes are popped in the order of `task_queues`: a password reset never waits behind a newsletter.

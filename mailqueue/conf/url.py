@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-__all__ = ["REDIS_SCHEMES", "for_kombu", "for_redis", "problem", "scheme", "split", "transport"]
+__all__ = ["REDIS_SCHEMES", "for_kombu", "for_redis", "problem", "scheme", "split", "tls", "transport"]
 
 #: Schemes of stores that can hold the ledger as well as carry tasks.
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix", "sentinel")
@@ -109,6 +109,15 @@ def transport(url: str) -> tuple[str, dict[str, Any]]:
     # kombu takes user, password and database of the primary from the first one.
     urls = [f"sentinel://{servers[0].user}{first}/{database}", *(f"sentinel://{place}" for place in others)]
     return ";".join(urls), {"master_name": service}
+
+
+def tls(url: str) -> dict[str, None] | bool:
+    """What a kombu Connection is to know of TLS beside the broker's URL, which is nothing but for ``amqps://``.
+
+    There amqp verifies the certificate, and the name in it only if it is asked to; kombu puts the host's for None. In a
+    list of servers it would hold all of them to the name of the first, so there it is not asked to.
+    """
+    return {"server_hostname": None} if scheme(url) == "amqps" and len(split(url)) == 1 else False
 
 
 def _renamed(url: str, old: str, new: str) -> str:

@@ -215,3 +215,26 @@ def test_tls_with_one_that_does_not_is_none(door, client):
     some = parcels(2)
     assert Publisher(for_kombu(f"rediss://localhost:{door.port}/0"), deadline=DEADLINE).publish(some) == some
     assert waiting(client) == 0
+
+
+@pytest.mark.parametrize(("name", "met"), [("127.0.0.1", True), ("elsewhere.example", False)])
+def test_rabbitmqs_certificate_must_be_of_the_host(authority, tmp_path, monkeypatch, name, met):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    greetings = []
+
+    def serve():
+        link, _ = listener.accept()
+        with link, contextlib.suppress(OSError), context.wrap_socket(link, server_side=True) as secure:
+            greetings.append(secure.recv(4))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve)
+        server.start()
+        some = parcels(1)
+        url = f"amqps://127.0.0.1:{listener.getsockname()[1]}//"
+        assert Publisher(url, deadline=DEADLINE).publish(some) == some  # it closes the connection in either case
+        server.join(10)
+    assert greetings == ([b"AMQP"] if met else [])

@@ -129,3 +129,16 @@ def test_kombu_understands_the_sentinels():
         assert connection.transport.driver_type == "redis"
         assert (connection.userid, connection.password, connection.virtual_host) == ("u", "p", "2")
         assert connection.alt == ["sentinel://u:p@one:26379/2", "sentinel://two:26380"]
+
+
+@pytest.mark.parametrize(
+    ("broker", "options"),
+    [
+        ("amqps://rabbit//", {"server_hostname": None}),
+        ("amqps://one//;amqps://two//", False),
+        ("amqp://rabbit//", False),
+        ("rediss://valkey/0", False),  # kombu verifies the name there
+    ],
+)
+def test_amqp_is_asked_to_verify_the_name_of_the_host(broker, options):
+    assert url.tls(broker) == options
