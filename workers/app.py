@@ -38,6 +38,9 @@ def _settings() -> dict[str, Any]:
     return {
         "broker_url": broker,
         "broker_use_ssl": tls(broker),
+        # CELERY_BROKER_URL, which a project may have set for its own application, would win over the line above.
+        "broker_read_url": broker,
+        "broker_write_url": broker,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # Celery would end its worker after an outage of 50 minutes
         # Lanes are popped in the order of `task_queues`: a password reset never waits behind a newsletter.

@@ -63,7 +63,7 @@ def main() -> None:
     """Mail that is queued, delivered by workers, and accounted for.
 
     \b
-    Try it, with nothing installed but this:
+    Try it (pip install 'mailqueue[embedded]'):
       mailqueue demo                        sends real mail through a real worker, and checks all of it
       mailqueue dev                         a store, a worker and an inbox for development
       echo Hello | mailqueue send --to you@example.com --subject Hi

@@ -9,7 +9,7 @@ from mailqueue import conf
 __all__ = ["check"]
 
 
-@click.command()
+@click.command(short_help="Tell all problems of the settings at once.")
 @click.option(
     "--role",
     type=click.Choice(["producer", "worker"]),

@@ -20,7 +20,7 @@ from mailqueue.testing.worker import Worker, WorkerTrouble
 __all__ = ["dev"]
 
 
-@click.command()
+@click.command(short_help="Run a store, a worker and an inbox for development.")
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),

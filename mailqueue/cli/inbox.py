@@ -25,7 +25,7 @@ def _times(_context: click.Context, _option: click.Parameter, values: tuple[str,
     return found
 
 
-@click.command()
+@click.command(short_help="Run the SMTP inbox alone.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=1025, show_default=True, help="0 takes a free one.")
 @click.option("--refuse", multiple=True, metavar="ADDRESS", help="Refuse this recipient for good (550). Repeatable.")

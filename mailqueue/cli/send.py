@@ -28,7 +28,7 @@ def _headers(_context: click.Context, _option: click.Parameter, values: tuple[st
     return found
 
 
-@click.command()
+@click.command(short_help="Enqueue a message of your own.")
 @click.option("--to", multiple=True, metavar="ADDRESS", help="Recipient; repeatable, as are --cc, --bcc, --reply-to.")
 @click.option("--cc", multiple=True, metavar="ADDRESS")
 @click.option("--bcc", multiple=True, metavar="ADDRESS", help="Gets the message; no header shows it.")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 
-@click.command()
+@click.command(short_help="Tell what became of the mail.")
 @click.argument("message_id", metavar="[ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(message_id: str | None, as_json: bool) -> None:

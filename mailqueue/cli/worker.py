@@ -22,7 +22,7 @@ def _lanes(_context: click.Context, _option: click.Parameter, values: tuple[str,
     return tuple(lane for lane in LANES if lane in names)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(short_help="Start a worker.", context_settings={"ignore_unknown_options": True})
 @click.option(
     "-Q",
     "--lanes",

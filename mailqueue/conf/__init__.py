@@ -154,9 +154,10 @@ def _find(setting: Setting) -> tuple[str, Any]:
     raw = django.explicit(name)
     if raw is not _UNSET and (raw is not None or optional):
         return _DJANGO, raw
-    raw = os.environ.get(name)
-    if raw is not None and (raw or setting.kind.blank):  # NAME= stands for "unset", save where empty is a value
-        return _ENVIRONMENT, raw
+    if name in os.environ:  # asked first: get() catches an exception for each name that is not there
+        raw = os.environ[name]
+        if raw or setting.kind.blank:  # NAME= stands for "unset", save where empty is a value
+            return _ENVIRONMENT, raw
     return _DEFAULT, setting.default
 
 

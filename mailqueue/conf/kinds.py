@@ -130,12 +130,16 @@ class Flag(Kind):
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A number above zero."""
+    """A number above zero, and no higher than ``high``."""
+
+    high: float = math.inf
 
     def take(self, value: Any) -> float:
         number = _number(value)
         if number is None or not math.isfinite(number) or number <= 0:
             raise ValueError(f"{_shown(value)} is no number above 0; use one, such as 30 or 0.5")
+        if number > self.high:
+            raise ValueError(f"{_shown(value)} is more than {self.high:g}")
         return number
 
 

@@ -121,7 +121,13 @@ SETTINGS: tuple[Setting, ...] = (
         30,
         "How long a silent worker keeps the messages that it claimed.",
     ),
-    Setting("MAILQUEUE_TICK_SECONDS", Number(), "s", 1, "How often each worker looks for what fell due or was lost."),
+    Setting(
+        "MAILQUEUE_TICK_SECONDS",
+        Number(high=5),  # a longer pause is taken for an outage of the store, in which no lease ends
+        "s",
+        1,
+        "How often each worker looks for what fell due or was lost; 5 at most.",
+    ),
     Setting("MAILQUEUE_BATCH_MESSAGES", Whole(), "messages", 100, "The most messages that a worker claims at a time."),
     Setting(
         "MAILQUEUE_BATCH_BYTES",

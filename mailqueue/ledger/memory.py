@@ -116,6 +116,7 @@ class MemoryLedger(Ledger):
     def claim(
         self, lane: str, ids: Sequence[str], *, token: str, owner: str, number: int = 0, alone: bool = False
     ) -> Claim:
+        rules.nameable(owner)
         ids = list(dict.fromkeys(ids))
         alone = alone and len(ids) == 1
         granted: list[Grant] = []

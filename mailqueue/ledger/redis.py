@@ -130,6 +130,7 @@ class RedisLedger(Ledger):
     def claim(
         self, lane: str, ids: Sequence[str], *, token: str, owner: str, number: int = 0, alone: bool = False
     ) -> Claim:
+        rules.nameable(owner)
         ids = list(dict.fromkeys(ids))
         answers = self._call("claim", lane, number, token, owner, int(alone and len(ids) == 1), *ids)
         granted: list[Grant] = []
@@ -360,8 +361,9 @@ class RedisLedger(Ledger):
             try:
                 return self._client.execute_command(*command)
             except self._errors.ConnectionError:
-                # Every operation is safe to repeat. Not after a timeout, which has used up the caller's patience.
-                if time.monotonic() - began > self._timeout / 2:
+                # Every operation is safe to repeat. A stale connection shows at once; whatever took longer has used up
+                # the caller's patience.
+                if time.monotonic() - began > self._timeout / 10:
                     raise
                 return self._client.execute_command(*command)
         except self._errors.NoScriptError:

@@ -51,6 +51,7 @@ __all__ = [
     "kept_key",
     "listable",
     "milliseconds",
+    "nameable",
     "resolvable",
     "settleable",
     "short",
@@ -168,6 +169,12 @@ def kept_key(key: str) -> str:
     if len(encoded) <= KEY_OCTETS and encoded == key.encode("utf-8", "replace"):
         return key
     return hashlib.sha256(encoded).hexdigest()
+
+
+def nameable(owner: str) -> None:
+    """Raise ValueError unless ``owner`` can be the name of one who claims."""
+    if not owner or "\n" in owner:
+        raise ValueError("an owner's name is one line of text")
 
 
 def listable(state: State) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,21 @@ def postfix(missing: Callable[[str], None]) -> Iterator[Postfix]:
     if os.getuid() != 0:
         missing("Postfix starts as root only")
     # Not under pytest's own directory: that is closed to the user that Postfix runs as.
-    home = Path(subprocess.check_output(["mktemp", "-d", "-t", "mailqueue-postfix-XXXXXX"], text=True).strip())
+    home = Path(tempfile.mkdtemp(prefix="mailqueue-postfix-"))
+    # -d keeps the master in our process group, so that it ends with us.
+    child = Child([str(_MASTER), "-c", str(home / "config"), "-d"], log=home / "master.log", directory=home)
+    try:
+        port = _configure(home)
+        child.start()
+        await_port(port, child)
+        yield Postfix(port=port, ca=home / "ca.pem", log=home / "mail.log")
+    finally:
+        child.stop()
+        child.close()
+
+
+def _configure(home: Path) -> int:
+    """Write the configuration of an instance that lives in ``home``; returns its port."""
     home.chmod(0o755)
     port = free_port()
     for name in ("config", "queue", "data"):
@@ -134,16 +149,9 @@ def postfix(missing: Callable[[str], None]) -> Iterator[Postfix]:
     authority.cert_pem.write_to_path(home / "ca.pem")
     (home / "config/main.cf").write_text(_MAIN_CF.format(home=home))
     (home / "config/master.cf").write_text(_MASTER_CF.format(port=port))
-    # `check` makes the directories of the queue; -d keeps the master in our process group, so that it ends with us.
+    # Makes the directories of the queue.
     subprocess.run(["/usr/sbin/postfix", "-c", home / "config", "check"], check=True, capture_output=True)
-    child = Child([str(_MASTER), "-c", str(home / "config"), "-d"], log=home / "master.log", directory=home)
-    try:
-        child.start()
-        await_port(port, child)
-        yield Postfix(port=port, ca=home / "ca.pem", log=home / "mail.log")
-    finally:
-        child.stop()
-        child.close()
+    return port
 
 
 # -- RabbitMQ

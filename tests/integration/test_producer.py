@@ -226,6 +226,7 @@ def test_eight_threads_enqueue_at_once(store):
     assert {receipt.status().state for receipt in receipts} == {"queued"}
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_forked_processes_enqueue_beside_their_parent(store):
     """As gunicorn does it with preload: the parent has enqueued before it forks."""
     mailqueue.enqueue(message(0))
@@ -253,6 +254,7 @@ def test_forked_processes_enqueue_beside_their_parent(store):
     assert mailqueue.counts() == {"default": {"queued": len(ids)}}
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_while_another_thread_makes_the_producer_does_not_hang(store):
     from mailqueue import producer as module  # noqa: PLC0415 - its lock is what this is about
 

@@ -14,7 +14,7 @@ from mailqueue.testing.worker import WorkerTrouble
 __all__ = ["demo"]
 
 
-@click.command()
+@click.command(short_help="See it work: real mail, every byte checked.")
 def demo() -> None:
     """Send real mail through a real worker, kill one of its children on the way, and check everything.
 

@@ -102,8 +102,8 @@ def test_people_are_addresses_or_pairs():
     ("settings", "told"),
     [
         (
-            {"MAILQUEUE_TICK_SECONDS": 30},
-            "MAILQUEUE_LEASE_SECONDS (30 s) must be more than MAILQUEUE_TICK_SECONDS (30 s)",
+            {"MAILQUEUE_TICK_SECONDS": 4, "MAILQUEUE_LEASE_SECONDS": 3},
+            "MAILQUEUE_LEASE_SECONDS (3 s) must be more than MAILQUEUE_TICK_SECONDS (4 s)",
         ),
         (
             {"MAILQUEUE_RETENTION": 20},
@@ -197,3 +197,8 @@ class TestMailers:
         conf.check()
         conf.configure(MAILERS={"default": queue, "outside": queue | {"OPTIONS": {}}})
         assert "enqueues in its turn" in only()
+
+
+def test_ticks_further_apart_than_an_outage_are_a_problem():
+    with pytest.raises(ImproperlyConfigured, match=r"MAILQUEUE_TICK_SECONDS .* is more than 5"):
+        conf.configure(MAILQUEUE_TICK_SECONDS=6)

@@ -336,3 +336,10 @@ def test_owners_are_listed_by_prefix_while_they_hold_claims(bench):
     bench.ledger.release(["a"], "t1")
     assert bench.ledger.owners("host") == ["host:10", "hostile:1"]
     assert bench.ledger.owners("nobody") == []
+
+
+def test_an_owner_is_one_line(bench):
+    bench.accept("a")
+    with pytest.raises(ValueError, match="one line"):
+        bench.claim("a", owner="two\nlines")
+    assert bench.state("a") is State.QUEUED

@@ -260,7 +260,7 @@ def run(benches, examples):
 
 
 def test_memory_and_fakeredis_agree(pair_on_fakeredis):
-    run(pair_on_fakeredis, 25)
+    run(pair_on_fakeredis, 12)
 
 
 @pytest.mark.store

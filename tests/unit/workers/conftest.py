@@ -24,6 +24,11 @@ OK = Result(Verdict.ACCEPTED, Reply(250, "2.0.0 ok"))
 
 
 @pytest.fixture
+def ok():
+    return OK
+
+
+@pytest.fixture
 def grey():
     """A result that says "later", with an address in its text as relays write it."""
     return Result(Verdict.DEFERRED, Reply(451, "4.7.1 try again, someone@example.com"))

@@ -11,7 +11,7 @@ from mailqueue import codec
 from mailqueue.codec import Parcel
 from mailqueue.envelope import pack
 from mailqueue.errors import RelayTrouble
-from mailqueue.ledger.base import Submission
+from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.states import State
 from mailqueue.mail import EmailMessage
 from mailqueue.outcome import Ending, Outcome, Result, Verdict
@@ -207,6 +207,18 @@ def test_its_turn_begins_when_it_is_handed_to_the_relay(process, backend, queue,
     parcel = queue(mail("one"), mail("two"))
     drain(parcel, process)
     assert busy == [(message_id, True) for message_id, _ in parcel.items]
+
+
+def test_a_message_whose_recipients_a_late_answer_has_served_is_sent_without_a_transaction(process, backend, queue, ok):
+    parcel = queue(mail("Hello", "a@x.org"), mail("other"))
+    [(first, _), (_second, _)] = parcel.items
+    process.ledger.claim("default", [first], token="late", owner="other:1")
+    process.ledger.record([Settlement(first, State.SENDING, {"a@x.org": ok})], "late")
+    process.ledger.release([first], "late")
+    [publication] = process.ledger.tick().publications
+    drain(Parcel("default", publication.number, (*publication.items, *parcel.items[1:])), process)
+    assert [found.state for found in entries(process, parcel)] == [State.SENT, State.SENT]
+    assert [subject for subject, _ in backend.sent] == ["other"]
 
 
 def test_progress_is_recorded_and_those_served_are_not_served_again(process, backend, queue):
