@@ -68,10 +68,11 @@ class Delivery:
         """Deliver ``attempts``; returns when each is recorded or given back."""
         relays: dict[str, dict[int, Attempt]] = {}
         for attempt in attempts:
-            if not attempt.message.recipients():
-                self._settle_known(attempt)
-                continue
-            relays.setdefault(attempt.relay, {})[id(attempt.message)] = attempt
+            if attempt.message.recipients():
+                relays.setdefault(attempt.relay, {})[id(attempt.message)] = attempt
+            else:  # a late answer of an earlier attempt has served them all meanwhile
+                self._record(attempt, self._answered(attempt))
+                self._batch.ended([attempt.id])
         for relay, pending in relays.items():
             wait = self._surely(self._process.relays.wait, relay)
             if wait > 0:
@@ -209,11 +210,6 @@ class Delivery:
         else:
             self._batch.ended([attempt.id])
             del pending[id(outcome.message)]
-
-    def _settle_known(self, attempt: Attempt) -> None:
-        """Every recipient has a final answer already: one that came late, when the message was held or stopped."""
-        self._record(attempt, self._answered(attempt))
-        self._batch.ended([attempt.id])
 
     def _unbegin(self, attempt: Attempt) -> None:
         """Its last byte was not written."""

@@ -207,5 +207,14 @@ def _checks_name(options: dict[str, str]) -> bool:
     return options.get("ssl_check_hostname", "true").lower() in _TRUE
 
 
+def tls(url: str) -> dict[str, None] | bool:
+    """What a kombu Connection is to know of TLS beside the broker's URL, which is nothing but for ``amqps://``.
+
+    There amqp verifies the certificate, and the name in it only if it is asked to; kombu puts the host's for None. In a
+    list of servers it would hold all of them to the name of the first, so there it is not asked to.
+    """
+    return {"server_hostname": None} if scheme(url) == "amqps" and len(split(url)) == 1 else False
+
+
 def _renamed(url: str, old: str, new: str) -> str:
     return re.sub(rf"([?&]){old}=", rf"\g<1>{new}=", url)

@@ -23,13 +23,12 @@ def test_what_the_backend_refuses_by_itself_says_nothing_of_the_relay(process, b
             yield Outcome(message, Ending.ANSWERED, {"a@example.com": refused}, local=True)
 
     backend.deliver = deliver
-    process.relays.troubled("", RelayTrouble("refused", stage="connect"))
-    process.relays.troubled("", RelayTrouble("refused", stage="connect"))
-    process.relays._troubles[""].until = 0  # the next probe is due
+    recovered = []
+    process.relays.answered = recovered.append
     parcel = queue(mail())
     drain(parcel, process)
     assert process.ledger.get(parcel.items[0][0]).state is State.FAILED
-    assert process.relays._troubles[""].times == 2
+    assert recovered == []
 
 
 def test_a_message_that_relays_hang_up_on_keeps_the_words_of_the_last_one(process, backend, queue):

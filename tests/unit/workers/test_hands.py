@@ -59,13 +59,13 @@ def run_what_is_due(process):
 
 
 @pytest.mark.parametrize(
-    ("stop", "state"),
+    ("halt", "state"),
     [(lambda ledger, one: ledger.cancel([one]), State.CANCELLED), (lambda ledger, one: ledger.hold([one]), State.HELD)],
     ids=["cancel", "hold"],
 )
-def test_what_is_stopped_before_its_last_byte_is_not_sent_and_the_others_are(process, backend, queue, stop, state):
+def test_what_is_stopped_before_its_last_byte_is_not_sent_and_the_others_are(process, backend, queue, halt, state):
     parcel = queue(mail("one"), mail("two"), mail("three"))
-    backend.script = [lambda _message: stop(process.ledger, ids(parcel)[1]) and None]
+    backend.script = [lambda _message: halt(process.ledger, ids(parcel)[1]) and None]
     drain(parcel, process)
     assert states(process, parcel) == [State.SENT, state, State.SENT]
     assert [subject for subject, _to in backend.sent] == ["one", "three"]

@@ -82,7 +82,7 @@ def store(monkeypatch):
 def ready(shop, monkeypatch):
     """What Celery tells when a worker is ready; its tick does nothing."""
     monkeypatch.setattr(lifecycle, "Tick", lambda *_arguments: SimpleNamespace(start=lambda: None))
-    monkeypatch.setattr(lifecycle, "_ticks", [])
+    monkeypatch.setattr(lifecycle, "_ticks", {})
     yield lambda: lifecycle._start(sender=SimpleNamespace(app=shop, hub=None))
     process.close()
 
