@@ -11,6 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import KombuError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from mailqueue.codec import Parcel
 from mailqueue.errors import WireError
@@ -53,9 +55,13 @@ class Tap(abc.ABC):
 
 def open_tap(connection: Any) -> Tap:
     """The fastest tap for ``connection`` (a kombu Connection that is the caller's to give away, not yet connected)."""
-    connection.transport_options |= _BOUNDS.get(connection.transport.driver_type, {})
+    options = connection.transport_options
+    options |= _BOUNDS.get(connection.transport.driver_type, {})
+    if "sentinel_kwargs" in options:  # what is given there, sentinels are asked with instead of the above
+        asked = {**options["sentinel_kwargs"], **_BOUNDS["redis"], "retry": Retry(NoBackoff(), 0)}
+        options["sentinel_kwargs"] = asked
     # Each server is tried once, and then it is the caller's to come back: kombu would repeat without end.
-    connection.transport_options |= {"max_retries": max(0, len(connection.alt) - 1)}
+    options["max_retries"] = max(0, len(connection.alt) - 1)
     if connection.transport.driver_type == "redis":
         return _RedisTap(connection)
     return _KombuTap(connection)
