@@ -11,6 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import KombuError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from mailqueue.codec import Parcel
 from mailqueue.errors import WireError
@@ -63,9 +65,13 @@ def open_tap(connection: Any, ledger: Ledger) -> Tap:
 
     A broker that is away is not waited for, nor one that keeps silent: the caller has claimed messages to deliver.
     """
-    connection.transport_options |= _BOUNDS.get(connection.transport.driver_type, {})
-    retries = max(0, len(connection.alt) - 1)  # each server of a list once
-    connection.transport_options |= {"max_retries": retries, "interval_start": 0, "interval_step": 0}
+    options = connection.transport_options
+    options |= _BOUNDS.get(connection.transport.driver_type, {})
+    if "sentinel_kwargs" in options:  # what is given there, sentinels are asked with instead of the above
+        asked = {**options["sentinel_kwargs"], **_BOUNDS["redis"], "retry": Retry(NoBackoff(), 0)}
+        options["sentinel_kwargs"] = asked
+    # Each server of a list is tried once, and then it is the caller's to come back: kombu would repeat without end.
+    options |= {"max_retries": max(0, len(connection.alt) - 1), "interval_start": 0, "interval_step": 0}
     if connection.transport.driver_type == "redis":
         return _RedisTap(connection)
     return _KombuTap(connection, ledger)

@@ -143,9 +143,14 @@ def _down(*_arguments):
     raise ConnectionError
 
 
-@pytest.mark.parametrize("url", ["redis://127.0.0.1:{port}/0", "amqp://guest:guest@127.0.0.1:{port}//"])
+SENTINEL = ("sentinel://127.0.0.1:{port}/0", {"master_name": "mymaster", "sentinel_kwargs": {"password": "hunter2"}})
+
+
+@pytest.mark.parametrize(
+    ("url", "options"), [("redis://127.0.0.1:{port}/0", {}), ("amqp://guest:guest@127.0.0.1:{port}//", {}), SENTINEL]
+)
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_broker_that_is_away_is_not_waited_for(url, frozen, monkeypatch):
+def test_a_broker_that_is_away_is_not_waited_for(url, options, frozen, monkeypatch):
     """Whether it refuses connections, or takes them and never says a word."""
     for bounds in tap_module._BOUNDS.values():
         for name in bounds:
@@ -154,7 +159,7 @@ def test_a_broker_that_is_away_is_not_waited_for(url, frozen, monkeypatch):
         port = server.getsockname()[1]
         if not frozen:
             server.close()
-        connection = Connection(url.format(port=port), connect_timeout=0.3)
+        connection = Connection(url.format(port=port), connect_timeout=0.3, transport_options=dict(options))
         started = time.monotonic()
         with pytest.raises(Exception, match=r".*") as caught:
             open_tap(connection, MemoryLedger()).take("urgent", 1, 1.0)

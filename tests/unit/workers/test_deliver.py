@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mailqueue.errors import RelayTrouble
 from mailqueue.ledger.states import State
 from mailqueue.mail import EmailMessage
 from mailqueue.outcome import Ending, Outcome, Result, Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.errors import LedgerUnavailable, RelayTrouble
+from mailqueue.errors import LedgerFault, LedgerUnavailable, RelayTrouble
 from workers.retry import reconnecting, until_recorded
 
 
@@ -49,3 +49,15 @@ def test_a_ledger_call_is_given_up_when_the_worker_must_end():
 
     with pytest.raises(LedgerUnavailable):
         until_recorded(lambda: True)(call)
+
+
+def test_a_call_that_the_ledger_cannot_carry_out_is_made_once():
+    calls = []
+
+    def call():
+        calls.append(1)
+        raise LedgerFault("too many results to unpack")
+
+    with pytest.raises(LedgerFault):
+        until_recorded(lambda: False)(call)
+    assert len(calls) == 1
