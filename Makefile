@@ -1,6 +1,6 @@
 # The commands of this repository. `make help` lists them; .venv is made on first use, with uv if it is there.
 #
-# Variables: PYTHON (an interpreter of 3.11 or newer), VENV (.venv), ARGS (options for pytest or the demo).
+# Variables: PYTHON (an interpreter of 3.11 or newer), VENV (.venv), ARGS (options for pytest, the demo or the proof).
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -45,6 +45,17 @@ test-integration: $(VENV)/.test ## The tests against a real Valkey and real SMTP
 .PHONY: test-acceptance
 test-acceptance: $(VENV)/.test ## Real workers, signals, kill -9; Postfix and RabbitMQ where installed
 	@$(BIN)/python -m pytest -q tests/acceptance $(ARGS)
+
+ROUNDS ?= 10
+SEED ?= 1
+
+.PHONY: crashproof
+crashproof: $(VENV)/.test ## Attack real workers (ROUNDS=10 SEED=1), and compare the ledger with what the relay has
+	@$(BIN)/python -m tests.crashproof --rounds $(ROUNDS) --seed $(SEED) $(ARGS)
+
+.PHONY: crashproof-sabotage
+crashproof-sabotage: $(VENV)/.test ## See that the crash proof fails without the fence, begin, the lost-task rule, the lease
+	@$(BIN)/python -m tests.crashproof --no-cuts --rounds 0 --seed $(SEED) $(ARGS)
 
 # A version that is not installed is named; where CI is set, that is a failure.
 .PHONY: test-all

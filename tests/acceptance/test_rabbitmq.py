@@ -92,7 +92,8 @@ def test_queues_are_durable_and_bound_as_the_workers_declare_them(rabbitmq_url, 
     publisher = Publisher(rabbitmq_url)
     publisher.publish(parcels(1))
     for lane in LANES:
-        channel.queue_declare(queue_name(lane), durable=True, auto_delete=False)
+        quorum = {"x-queue-type": "quorum"}
+        channel.queue_declare(queue_name(lane), durable=True, auto_delete=False, arguments=quorum)
         channel.exchange_declare(queue_name(lane), "direct", durable=True, auto_delete=False)
     publisher.close()
 

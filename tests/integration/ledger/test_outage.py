@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from mailqueue.errors import LedgerUnavailable
-from mailqueue.ledger.base import Ledger, Settlement, Submission
+from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
+from mailqueue.ledger.base import Checkup, Ledger, Settlement, Submission
 from mailqueue.ledger.open import open_ledger
 from mailqueue.ledger.states import State
 from mailqueue.testing.store import EmbeddedValkey, StoreUnavailable
@@ -188,9 +188,9 @@ def test_a_read_only_replica_is_named_as_such(store, ledger):
 def guarded(store: EmbeddedValkey) -> EmbeddedValkey:
     """A store whose default user may nothing, with one user as docs/ledger.md says."""
     with redis.Redis.from_url(store.url) as client:
-        client.execute_command(
-            "ACL", "SETUSER", "mail", "on", ">s3cret", "~{mailqueue}:*", "+@read", "+@write", "+@fast", "+@scripting"
-        )
+        rights = "+@read +@write +@fast +@scripting +info +waitaof"
+        client.execute_command("ACL", "SETUSER", "mail", "on", ">s3cret", "~{mailqueue}:*", *rights.split())
+        client.execute_command("ACL", "SETUSER", "admin", "on", ">s3cret", "~*", "+@all")
         client.execute_command("ACL", "SETUSER", "other", "on", ">s3cret", "~other:*", "+@all")
         client.execute_command("ACL", "SETUSER", "default", "resetpass", ">unknown")
     return store
@@ -210,6 +210,29 @@ def test_a_user_with_the_documented_rights_can_do_everything(guarded):
     assert ledger.get("a").state is State.SENT
     assert ledger.counts() == {"default": {"sent": 1}}
     assert ledger.counters()["fenced"] == 0
+    ledger.accept(
+        "default", [Submission("b", b"", key="k", send_at=2e9, expires_at=3e9), Submission("c", b"", key="k")]
+    )
+    for call in (ledger.hold, ledger.unhold, ledger.cancel, ledger.requeue):
+        call(["b"])
+    ledger.relay_trouble("", owner="w", delay=1.0)
+    ledger.relay_probe("", "w")
+    ledger.relay_recovered("")
+    ledger.durable(2.0)
+    assert ledger.check() == Checkup()
+
+
+@pytest.mark.parametrize(("right", "call"), [("-info", "check"), ("-waitaof", "durable")])
+def test_a_user_may_lack_the_rights_for_what_is_not_asked_of_it(guarded, right, call):
+    with redis.Redis.from_url(guarded.url.replace("//", "//admin:s3cret@")) as client:
+        client.execute_command("ACL", "SETUSER", "mail", right)
+    ledger = open_ledger(guarded.url.replace("//", "//mail:s3cret@"))
+    if call == "check":
+        assert ledger.check() == Checkup()
+    else:
+        with pytest.raises(ImproperlyConfigured, match="grant it that command"):
+            ledger.durable(2.0)
+    ledger.ping()
 
 
 @pytest.mark.parametrize("login", ["", "mail:wr0ng@", "nobody:s3cret@"])

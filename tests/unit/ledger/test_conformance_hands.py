@@ -161,7 +161,7 @@ def test_poison_is_failed_though_a_cancel_was_asked_for(bench):
         if number == 2:
             bench.ledger.cancel(["a"])
         bench.ledger.free("w:1")
-        bench.live(40)
+        bench.live(93)  # CRASH_WAIT at its longest
     assert bench.state("a") is State.FAILED
     bench.ledger.requeue(["a"])
     assert bench.state("a") is State.DEFERRED
@@ -351,7 +351,7 @@ def test_poison_that_was_requeued_has_three_more_crashes(bench):
         if number == 2:
             assert bench.state("a") is State.FAILED
             bench.ledger.requeue(["a"])
-        bench.live(1)
+        bench.live(93)  # CRASH_WAIT at its longest
         assert (bench.state("a") is State.FAILED) == (number == 5)
 
 

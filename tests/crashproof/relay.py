@@ -1,0 +1,239 @@
+"""The recording relay: an SMTP server that writes down what it accepts before it says so. A process of its own.
+
+It misbehaves when it is told to: once for each time it is told, at the stage that the fault's name begins with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import re
+import sys
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.crashproof.servant import serve
+
+__all__ = ["MISBEHAVIOURS"]
+
+#: What it can be told to do. Those called "kept" accept the message; "unkept" ones have read all of it and do not.
+MISBEHAVIOURS = {
+    "greeting-421": "421 4.3.2 not now",
+    "mail-421": "421 4.3.2 closing",
+    "mail-451": "451 4.3.0 not now",
+    "rcpt-450": "450 4.2.1 not now",
+    "rcpt-452": "452 4.5.3 too many recipients",  # only once one was accepted
+    "data-451": "451 4.3.0 not now",
+    "data-drop": "",
+    "content-drop": "",  # when half of it was read
+    "final-451": "451 4.3.0 not now",
+    "final-421": "421 4.3.2 closing",
+    "final-554": "554 5.7.1 not that",
+    "final-drop-unkept": "",
+    "final-drop-kept": "",
+    "final-hang-kept": "",
+    "final-slow-kept": "250 2.0.0 at last",
+    "final-garbage-kept": "what was the question?",
+}
+
+_NUMBER = re.compile(rb"^X-Crashproof: (\d+)\r$", re.MULTILINE)
+_BOUNDARY = re.compile(rb"={15}\d+==")  # of MIME parts: each rendering draws its own, which no promise forbids
+_LARGEST = 1 << 22
+_HANG = 8.0  # s, longer than the clients' timeout
+_SLOW = 3.0  # s at most, longer than their lease
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What MAIL and RCPT have said."""
+
+    recipients: list[str] = field(default_factory=list)
+
+
+class Relay:
+    """Takes mail on any number of connections. ``delay`` is the mean time that it takes over a message, in s."""
+
+    def __init__(self, path: str, seed: str, delay: float) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._contents = Path(path).with_name("mails")
+        self._contents.mkdir()
+        self._random = random.Random(seed)
+        self._delay = delay
+        self._pending: dict[str, deque[str]] = {}
+        self._played: Counter[str] = Counter()
+        self._greylisted: set[str] = set()
+
+    async def handle(self, do: str, how: str = "") -> Any:
+        """``misbehave`` some time, in the way ``how``; ``behave`` from now on. Says what it has done so far."""
+        if do == "misbehave":
+            self._pending.setdefault(how.partition("-")[0], deque()).append(how)
+        elif do == "behave":
+            self._pending.clear()
+            self._delay = 0.0
+        return dict(self._played)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One conversation."""
+        try:
+            await Conversation(self, reader, writer).run()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    def fault(self, stage: str) -> str:
+        """The misbehaviour that is due at ``stage``, or ""."""
+        pending = self._pending.get(stage)
+        if not pending:
+            return ""
+        how = pending.popleft()
+        self._played[how] += 1
+        return how
+
+    def unplayed(self, how: str) -> None:
+        """It did not fit here: some other time."""
+        self._played[how] -= 1
+        self._pending.setdefault(how.partition("-")[0], deque()).append(how)
+
+    def write(self, kind: str, content: bytes, recipients: list[str]) -> None:
+        """Write down a message that is kept, or refused for good."""
+        match = _NUMBER.search(content)
+        number = int(match[1]) if match else None
+        digest = hashlib.sha256(_BOUNDARY.sub(b"", content)).hexdigest()[:16]
+        (self._contents / f"{number}-{digest}.eml").write_bytes(content)
+        self._write(what=kind, number=number, to=recipients, digest=digest)
+
+    def write_refused(self, recipient: str) -> None:
+        """Write down a recipient that is refused for good."""
+        self._write(what="no", to=[recipient])
+
+    def _write(self, **line: Any) -> None:
+        os.write(self._file, json.dumps({"at": time.time(), **line}).encode() + b"\n")
+
+    async def take_time(self) -> None:
+        """As a relay does that has a disk to wait for."""
+        await asyncio.sleep(self._random.uniform(0, 2 * self._delay))
+
+    async def be_slow(self) -> None:
+        """Longer than anybody likes."""
+        await asyncio.sleep(self._random.uniform(0.2, _SLOW))
+
+    def greylists(self, recipient: str) -> bool:
+        """Whether ``recipient`` is to come again later: those called later are, once."""
+        if not recipient.startswith("later") or recipient in self._greylisted:
+            return False
+        self._greylisted.add(recipient)
+        return True
+
+
+class Conversation:
+    """One client's."""
+
+    def __init__(self, relay: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._relay = relay
+        self._reader = reader
+        self._writer = writer
+        self._transaction = Transaction()
+
+    async def run(self) -> None:
+        """Until somebody hangs up."""
+        if not await self._say("greeting", "220 relay.crashproof.invalid"):
+            return
+        while line := await self._reader.readline():
+            verb, _, argument = line.decode().strip().partition(" ")
+            if not await self._command(verb.upper(), argument):
+                return
+
+    async def _command(self, verb: str, argument: str) -> bool:
+        """Answer a command; whether the conversation goes on."""
+        match verb:
+            case "EHLO":
+                self._transaction = Transaction()
+                return await self._send("250-relay.crashproof.invalid\r\n250-SIZE 52428800\r\n250 8BITMIME")
+            case "MAIL":
+                return await self._say("mail", "250 2.1.0 ok")
+            case "RCPT":
+                return await self._rcpt(argument.partition("<")[2].partition(">")[0])
+            case "DATA":
+                return await self._data()
+            case "RSET":
+                self._transaction = Transaction()
+                return await self._send("250 2.0.0 ok")
+            case "QUIT":
+                await self._send("221 2.0.0 bye")
+                return False
+        return await self._send("502 5.5.2 what?")
+
+    async def _rcpt(self, recipient: str) -> bool:
+        if recipient.startswith("nobody"):
+            self._relay.write_refused(recipient)
+            return await self._send("550 5.1.1 nobody of that name")
+        if self._relay.greylists(recipient):
+            return await self._send("450 4.7.1 come again later")
+        fault = self._relay.fault("rcpt")
+        if fault == "rcpt-452" and not self._transaction.recipients:
+            self._relay.unplayed(fault)
+            fault = ""
+        if fault:
+            return await self._send(MISBEHAVIOURS[fault])
+        self._transaction.recipients.append(recipient)
+        return await self._send("250 2.1.5 ok")
+
+    async def _data(self) -> bool:
+        fault = self._relay.fault("data")
+        if fault == "data-drop":
+            return False
+        if fault:
+            self._transaction = Transaction()
+            return await self._send(MISBEHAVIOURS[fault])
+        await self._send("354 go ahead")
+        if self._relay.fault("content"):
+            await self._reader.read(200)
+            return False
+        stuffed = b"\r\n" + await self._reader.readuntil(b"\r\n.\r\n")
+        content = stuffed[2:-3].replace(b"\r\n.", b"\r\n")
+        transaction, self._transaction = self._transaction, Transaction()
+        return await self._final(content, transaction.recipients)
+
+    async def _final(self, content: bytes, recipients: list[str]) -> bool:
+        fault = self._relay.fault("final")
+        reply = MISBEHAVIOURS.get(fault, "250 2.0.0 kept")
+        kept = not fault or fault.endswith("-kept")
+        if kept:
+            self._relay.write("kept", content, recipients)
+        elif fault == "final-554":
+            self._relay.write("refused", content, recipients)
+        if fault == "final-hang-kept":
+            await asyncio.sleep(_HANG)
+        elif fault == "final-slow-kept":
+            await self._relay.be_slow()
+        else:
+            await self._relay.take_time()
+        if not reply:
+            return False
+        return await self._send(reply)
+
+    async def _say(self, stage: str, usual: str) -> bool:
+        return await self._send(MISBEHAVIOURS.get(self._relay.fault(stage), usual))
+
+    async def _send(self, reply: str) -> bool:
+        self._writer.write(reply.encode() + b"\r\n")
+        await self._writer.drain()
+        return not reply.startswith("421")
+
+
+async def main(path: str, seed: str, delay: str) -> None:
+    """Record to ``path``."""
+    relay = Relay(path, seed, float(delay))
+    server = await asyncio.start_server(relay.talk, "127.0.0.1", 0, limit=_LARGEST)
+    await serve({"port": server.sockets[0].getsockname()[1]}, relay.handle)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""The table: faults by kind, messages, copies, unknown, lost, breaches; a column for each kind of store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from tests.crashproof.faults import KILLS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.crashproof.round import Report
+
+__all__ = ["table"]
+
+#: What the relay does, by groups of its misbehaviours.
+_GROUPS = {
+    "relay: 421": ("greeting-421", "mail-421", "final-421"),
+    "relay: 4yz for now": ("mail-451", "rcpt-450", "rcpt-452", "data-451", "final-451"),
+    "relay: 5yz for good": ("final-554",),
+    "relay: drops before it accepts": ("data-drop", "content-drop", "final-drop-unkept"),
+    "relay: accepts, then drops": ("final-drop-kept",),
+    "relay: accepts, then hangs, babbles or is slow": ("final-hang-kept", "final-garbage-kept", "final-slow-kept"),
+}
+_GROUP_OF = {f"relay: {how}": group for group, hows in _GROUPS.items() for how in hows}
+_LOST = ("lost", "missing")
+_UNCOUNTED = ("repeated", "uncounted")
+
+
+def table(reports: Sequence[Report]) -> Table:
+    """The table of ``reports``, in Markdown."""
+    columns = {name: [r for r in reports if r.column == name] for name in sorted({r.column for r in reports})}
+    shown = Table(box=box.MARKDOWN)
+    shown.add_column("appendfsync")
+    for name in columns:
+        shown.add_column(name, justify="right")
+    faults = {name: _faults(of) for name, of in columns.items()}
+    kinds = sorted({kind for counts in faults.values() for kind in counts}, key=lambda kind: (kind not in KILLS, kind))
+    rows: list[tuple[str, list[object]]] = [("rounds", [len(of) for of in columns.values()])]
+    rows += [(kind, [counts[kind] for counts in faults.values()]) for kind in kinds]
+    rows += [
+        ("**faults**", [counts.total() for counts in faults.values()]),
+        ("of these kills", [sum(counts[kind] for kind in KILLS) for counts in faults.values()]),
+        ("processes killed", [sum(r.processes_killed for r in of) for of in columns.values()]),
+        ("tasks dropped", [sum(r.tasks_dropped for r in of) for of in columns.values()]),
+    ]
+    rows += [(name, [value(of) for of in columns.values()]) for name, value in _MESSAGES.items()]
+    for name, numbers in rows:
+        shown.add_row(name, *(f"{number:,}" for number in numbers))
+    return shown
+
+
+def _faults(reports: Sequence[Report]) -> Counter[str]:
+    counts = Counter[str]()
+    for report in reports:
+        for kind, number in report.faults.items():
+            counts[_GROUP_OF.get(kind, kind)] += number
+    return counts
+
+
+def _state(*names: str) -> Callable[[Sequence[Report]], int]:
+    return lambda reports: sum(report.states.get(name, 0) for report in reports for name in names)
+
+
+def _sum(name: str) -> Callable[[Sequence[Report]], int]:
+    return lambda reports: sum(getattr(report, name) for report in reports)
+
+
+def _breaches(*kinds: str) -> Callable[[Sequence[Report]], int]:
+    return lambda reports: sum(breach["kind"] in kinds for report in reports for breach in report.breaches)
+
+
+def _excused(*kinds: str) -> Callable[[Sequence[Report]], int]:
+    return lambda reports: sum(report.excused.get(kind, 0) for report in reports for kind in kinds)
+
+
+_MESSAGES: dict[str, Callable[[Sequence[Report]], int]] = {
+    "**messages accepted**": _sum("accepted"),
+    "refused to the caller, in the ledger all the same": _sum("doubtful"),
+    "of these by the spool": _sum("spooled"),
+    "of these cancelled there": _sum("withdrawn"),
+    "sent": _state("sent"),
+    "partial": _state("partial"),
+    "failed": _state("failed"),
+    "of these poison": _sum("poisoned"),
+    "held": _state("held"),
+    "unknown": _state("unknown"),
+    "expired, cancelled": _state("expired", "cancelled"),
+    "copies at the relay": _sum("copies"),
+    "of these repeated": _sum("repeated"),
+    "answers counted unknown": _sum("unknowns"),
+    "lost with the store's second": _excused(*_LOST),
+    "repeated uncounted with the store's second": _excused(*_UNCOUNTED),
+    "**lost**": _breaches(*_LOST),
+    "**repeated uncounted**": _breaches(*_UNCOUNTED),
+    "**breaches**": lambda reports: sum(len(report.breaches) for report in reports),
+}
