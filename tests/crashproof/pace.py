@@ -34,6 +34,7 @@ def hasten() -> None:
     rules.SHIFT = 1.4
     rules.BARRIER_GAP_MAX = 10.0
     rules.PROBE_WAIT /= 15
+    rules.CRASH_WAIT /= 15
     rules.LATCHED_WAIT /= 15
     setattr(spool, "_TAKEN", LEASE)  # noqa: B010 - a worker may die over the rows that it replays
     relays.FIRST_PROBE = 0.3

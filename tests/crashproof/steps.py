@@ -27,7 +27,7 @@ from mailqueue.route import route_using
 from tests.crashproof.sabotage import sabotage
 from workers.app import app
 from workers.drain import drain
-from workers.process import WORKER, Process
+from workers.process import Process, Worker
 from workers.tick import Tick
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ CUT = 77  # the exit status at a cut
 
 #: What the code under test imports when it needs it: once, in the process that all others are forked from.
 PRELOADED = (celery.app.amqp, celery.loaders.app, kombu.transport.redis, redis.sentinel, mailqueue.mail.backends.smtp)
+
+OURS = Worker()  # whose deliveries are cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def play(job: Job, clock: Any) -> None:
         case "drain":
             _drain(wrap, opened(job.url))
         case "tick":
-            name = WORKER if job.alone_in_charge else "somebody"
+            name = OURS.name if job.alone_in_charge else "somebody"
             Tick(opened(job.url), wrap.around(Publisher(job.broker)), name, 1.0).once()
     os._exit(0)
 
@@ -116,7 +118,7 @@ def _produce(job: Job, ledger: Any, publisher: Any) -> None:
 
 def _drain(wrap: _Wrapping, ledger: Any) -> None:
     """Every task that waits, lane by lane, as a child of a worker would be given them."""
-    process = Process(app, ledger=ledger)
+    process = Process(app, ledger=ledger, worker=OURS)
     tap = wrap.around(process.tap(), "tap.")
     for lane in LANES:
         while parcels := tap.take(lane, 1, 1.0):
