@@ -247,3 +247,24 @@ def test_a_backlog_of_200_000_with_one_message_requeued_is_not_published_twice(s
     assert [task.items for task in stored.published if task.items] == [(("m0", b"e"),)]
     assert (stored.event("lost"), stored.event("barriers")) == (0, 0)
     assert sum(stored.counts("bulk").values()) == 200_000
+
+
+def test_nothing_is_left_of_keys_aliases_schedules_and_relays(stored):
+    ledger = stored.ledger
+    now = stored.clock.now()
+    ledger.accept("default", [Submission("a", b"", key="k", send_at=now + 10, expires_at=now + 20)])
+    ledger.accept("default", [Submission("b", b"", key="k")], replayed=True)
+    ledger.accept("default", [Submission("c", b"", key="l", expires_at=now + 900)])
+    stored.begun("c")
+    stored.record("c", State.FAILED, results=MANY)
+    ledger.requeue(["c"])
+    stored.live(30)
+    stored.begun("c", token="t2")
+    stored.record("c", State.PARTIAL, token="t2", results=MANY)
+    assert (stored.state("a"), stored.state("b")) == (State.EXPIRED, State.EXPIRED)
+    ledger.relay_trouble("eu", owner="w", delay=5.0, latch="f")
+    ledger.relay_trouble("eu", owner="w", delay=5.0)
+    ledger.relay_recovered("eu", by_hand=True)
+    stored.jump(604_801)
+    stored.tick()
+    assert keys(stored) == {f"{{mailqueue}}:{name}" for name in ("lane:default", "counts", "events", "tick")}
