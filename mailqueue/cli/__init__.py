@@ -17,6 +17,7 @@ from mailqueue.cli.demo import demo
 from mailqueue.cli.dev import dev
 from mailqueue.cli.inbox import inbox
 from mailqueue.cli.listing import listing
+from mailqueue.cli.relays import relays
 from mailqueue.cli.schedule import retry_schedule
 from mailqueue.cli.send import send
 from mailqueue.cli.spool import spool
@@ -79,5 +80,5 @@ def main() -> None:
     """
 
 
-for command in (demo, dev, send, status, listing, *control.COMMANDS, spool, retry_schedule, worker, inbox, check):
+for command in (demo, dev, send, status, listing, *control.COMMANDS, relays, spool, retry_schedule, worker, inbox, check):
     main.add_command(command)

@@ -295,7 +295,9 @@ def test_an_id_that_nobody_knows(environment, valkey_url):
 def test_every_command_has_help_with_examples(environment):
     shown = run("--help", environment=environment).stdout
     commands = re.findall(r"^  ([\w-]+) ", shown.partition("Commands:")[2], re.MULTILINE)
-    told = "cancel check demo dev hold inbox list release requeue resolve retry-schedule send spool status worker"
+    told = (
+        "cancel check demo dev hold inbox list relays release requeue resolve retry-schedule send spool status worker"
+    )
     assert set(commands) == set(told.split())
     for command in commands:
         text = run(command, "--help", environment=environment).stdout

@@ -259,3 +259,24 @@ def test_an_error_of_our_own_script_is_not_said_to_be_an_outage(stored, monkeypa
     monkeypatch.setattr(stored.ledger._client, "execute_command", fail)
     with pytest.raises(LedgerFault, match="too many results to unpack"):
         stored.ledger.counts()
+
+
+def test_nothing_is_left_of_keys_aliases_schedules_and_relays(stored):
+    ledger = stored.ledger
+    now = stored.clock.now()
+    ledger.accept("default", [Submission("a", b"", key="k", send_at=now + 10, expires_at=now + 20)])
+    ledger.accept("default", [Submission("b", b"", key="k")], replayed=True)
+    ledger.accept("default", [Submission("c", b"", key="l", expires_at=now + 900)])
+    stored.begun("c")
+    stored.record("c", State.FAILED, results=MANY)
+    ledger.requeue(["c"])
+    stored.live(30)
+    stored.begun("c", token="t2")
+    stored.record("c", State.PARTIAL, token="t2", results=MANY)
+    assert (stored.state("a"), stored.state("b")) == (State.EXPIRED, State.EXPIRED)
+    ledger.relay_trouble("eu", owner="w", delay=5.0, latch="f")
+    ledger.relay_trouble("eu", owner="w", delay=5.0)
+    ledger.relay_recovered("eu", by_hand=True)
+    stored.jump(604_801)
+    stored.tick()
+    assert keys(stored) == {f"{{mailqueue}}:{name}" for name in ("lane:default", "counts", "events", "tick")}

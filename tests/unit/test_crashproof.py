@@ -1,0 +1,193 @@
+"""The crash proof's own judgement: what its audit calls a breach, what it excuses, and what it reads from a store."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailqueue.ledger import scripts
+from mailqueue.ledger.base import Entry
+from mailqueue.ledger.states import State
+from mailqueue.outcome import Result, Verdict
+from mailqueue.smtp.reply import Reply
+from tests.crashproof.audit import Relayed, audit
+from tests.crashproof.rollback import commands, concerned
+from tests.crashproof.sabotage import SABOTAGES, sabotage
+from tests.crashproof.writer import Mail
+
+ANN, BOB = "ann0@example.com", "bob0@example.com"
+OK = Result(Verdict.ACCEPTED, Reply(250, "ok"))
+NO = Result(Verdict.REFUSED, Reply(550, "no"))
+
+
+def mail(*recipients, **more):
+    return Mail(0, recipients or (ANN,), "default", **{"ids": ["a"], "accepted": True, **more})
+
+
+def entry(state=State.SENT, *, unknowns=0, results=None, message_id="a", reason=""):
+    return Entry(
+        id=message_id,
+        state=state,
+        lane="default",
+        relay="",
+        attempts=1,
+        crashes=0,
+        unknowns=unknowns,
+        accepted_at=0.0,
+        updated_at=0.0,
+        due_at=None,
+        reason=reason,
+        results={ANN: OK} if results is None else results,
+        envelope=None,
+    )
+
+
+def relayed(*copies, digests=("same",), at=100.0, no=()):
+    found = Relayed(refused_recipients=set(no))
+    for recipient in copies:
+        found.copies[0][recipient] += 1
+        found.digests[0].update(digests)
+        found.first[0] = at
+    return found
+
+
+def kinds(mail, *entries, relay, cut=None):
+    findings = audit([mail], {each.id: each for each in entries}, relay, cut)
+    return [breach.kind for breach in findings.breaches]
+
+
+def test_a_message_that_was_sent_once_is_in_order():
+    findings = audit([mail()], {"a": entry()}, relayed(ANN))
+    assert not findings.breaches
+    assert (findings.accepted, findings.copies, findings.repeated, findings.states) == (1, 1, 0, {"sent": 1})
+
+
+@pytest.mark.parametrize(
+    ("expected", "entries", "copies"),
+    [
+        pytest.param("lost", [], [], id="not in the ledger"),
+        pytest.param("lost", [entry(State.QUEUED, results={})], [], id="never settled"),
+        pytest.param("missing", [entry()], [], id="sent, and not at the relay"),
+        pytest.param("repeated", [entry()], [ANN, ANN], id="two copies, never counted unknown"),
+        pytest.param("repeated", [entry(unknowns=1)], [ANN] * 3, id="three copies, counted once"),
+        pytest.param("uncounted", [entry(State.FAILED, results={})], [ANN], id="a copy of what has failed"),
+        pytest.param(
+            "uncounted", [entry(State.HELD, results={}, unknowns=1)], [ANN] * 2, id="more copies than counted"
+        ),
+        pytest.param("unaccounted", [entry(results={})], [ANN], id="sent without a word about its recipient"),
+        pytest.param("unaccounted", [entry(State.FAILED, results={ANN: NO})], [], id="refused, and not by the relay"),
+    ],
+)
+def test_each_broken_promise_is_a_breach(expected, entries, copies):
+    assert expected in kinds(mail(), *entries, relay=relayed(*copies))
+
+
+def test_a_copy_for_each_time_that_it_was_counted_unknown_is_in_order():
+    assert not kinds(mail(), entry(unknowns=2), relay=relayed(ANN, ANN, ANN))
+    assert not kinds(mail(), entry(State.UNKNOWN, unknowns=1, results={}), relay=relayed(ANN))
+
+
+def test_recipients_are_counted_one_by_one():
+    both = entry(State.SENT, results={ANN: OK, BOB: OK})
+    assert kinds(mail(ANN, BOB), both, relay=relayed(ANN, ANN, BOB)) == ["repeated"]
+    partial = entry(State.PARTIAL, results={ANN: OK, BOB: NO})
+    assert not kinds(mail(ANN, BOB), partial, relay=relayed(ANN, no=[BOB]))
+
+
+def test_copies_that_differ_are_a_breach():
+    assert kinds(mail(), entry(unknowns=1), relay=relayed(ANN, ANN, digests=("one", "other"))) == ["altered"]
+
+
+def test_a_copy_before_its_time_is_a_breach():
+    assert kinds(mail(not_before=100.5), entry(), relay=relayed(ANN)) == ["early"]
+    assert not kinds(mail(not_before=99.5), entry(), relay=relayed(ANN))
+
+
+def test_what_was_refused_to_the_caller_may_be_there_or_not_but_not_at_the_relay_alone():
+    refused = mail(accepted=False)
+    assert not kinds(refused, relay=relayed())
+    assert not kinds(refused, entry(), relay=relayed(ANN))
+    assert kinds(refused, relay=relayed(ANN)) == ["uncounted"]
+
+
+def test_one_message_under_one_key_is_in_the_ledger_once():
+    tried = mail(ids=["a", "b"])
+    assert kinds(tried, entry(), entry(message_id="b"), relay=relayed(ANN)) == ["twice"]
+    findings = audit([tried], {"a": entry(), "b": entry()}, relayed(ANN))  # the second id leads to the first
+    assert not findings.breaches
+
+
+def test_what_was_cancelled_stays_so():
+    cancelled = mail(cancelled="cancelled")
+    assert kinds(cancelled, entry(), relay=relayed(ANN)) == ["cancelled"]
+    assert not kinds(cancelled, entry(State.CANCELLED, results={}), relay=relayed())
+    assert not kinds(cancelled, relay=relayed())  # in the spool, which has forgotten it
+
+
+def test_a_stranger_at_the_relay_is_a_breach():
+    findings = audit([], {}, relayed(ANN))
+    assert [breach.kind for breach in findings.breaches] == ["strange"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "entries", "copies", "left"),
+    [
+        ({"accept"}, [], [], []),
+        ({"begin"}, [], [], ["lost"]),
+        ({"begin"}, [entry()], [ANN, ANN], []),
+        ({"record"}, [entry(State.FAILED, results={})], [ANN], []),
+        ({"accept", "begin", "record"}, [entry()], [], ["missing"]),
+        (set(), [entry()], [ANN, ANN], ["repeated"]),
+    ],
+)
+def test_a_store_that_rolled_back_excuses_only_what_it_forgot(steps, entries, copies, left):
+    assert kinds(mail(), *entries, relay=relayed(*copies), cut={"a": steps}) == left
+
+
+def test_the_relays_file_is_read():
+    lines = [
+        '{"at": 5.0, "what": "kept", "number": 1, "to": ["ann1@example.com"], "digest": "d"}',
+        '{"at": 6.0, "what": "kept", "number": 1, "to": ["ann1@example.com"], "digest": "d"}',
+        '{"at": 7.0, "what": "no", "to": ["nobody2@example.com"]}',
+        '{"at": 8.0, "what": "refused", "number": 3, "to": ["ann3@example.com"], "digest": "d"}',
+    ]
+    found = Relayed.read(lines)
+    assert found.copies == {1: {"ann1@example.com": 2}}
+    assert found.first == {1: 5.0}
+    assert found.refused_recipients == {"nobody2@example.com"}
+    assert found.refused_messages == {3}
+
+
+def resp(*words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+def test_a_cut_inside_a_transaction_goes_back_to_its_beginning():
+    begin = resp(b"HSET", b"{mailqueue}:m:a", b"p", b"begun", b"b", b"1")
+    file = resp(b"SELECT", b"0") + resp(b"MULTI") + begin + resp(b"EXEC")
+    whole = resp(b"SELECT", b"0")
+    assert [end for end, _words in commands(file)] == [len(whole), len(file)]
+    assert [end for end, _words in commands(file[:-5])] == [len(whole)]
+
+
+def test_the_steps_that_lie_in_a_cut_are_told_from_each_other():
+    def step(*fields):
+        return concerned(resp(b"HSET", b"{mailqueue}:m:a", *fields)).get("a", set())
+
+    assert step(b"s", b"queued", b"l", b"default", b"t", b"1") == {"accept"}
+    assert step(b"p", b"begun", b"b", b"1") == {"begin"}
+    assert step(b"s", b"sent", b"p", b"answered", b"x", b"...") == {"record"}
+    assert step(b"s", b"sending", b"f", b"token", b"p", b"claimed") == set()
+    assert step(b"s", b"cancelled") == {"cancel"}
+    assert not concerned(resp(b"HSET", b"{mailqueue}:counts", b"x", b"1"))
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_a_sabotage_changes_what_it_says_and_can_be_undone(name):
+    genuine = scripts.load()
+    undo = sabotage(name)
+    try:
+        changed = {name for name, script in scripts.load().items() if script != genuine[name]}
+        assert changed == set(SABOTAGES[name])
+    finally:
+        undo()
+    assert scripts.load() == genuine
