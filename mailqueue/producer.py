@@ -198,8 +198,11 @@ class Producer:
 
     def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
         """Withdraw messages, also those in this host's spool; raises LedgerUnavailable, SpoolError."""
-        # The spool first: from there the ledger could get one after it was asked.
-        withdrawn = set(self.spool.withdraw(ids)) if self.spool is not None else set()
+        withdrawn: set[str] = set()
+        if self.spool is not None:
+            # First, or the ledger could get one after it was asked: from there, or by an accept that was given up.
+            self.spool.hand_over(ids, self.ledger)
+            withdrawn.update(self.spool.withdraw(ids))  # what is held there
         answers = [Cancellation(word) for word in self.ledger.cancel(ids)]
         return [
             Cancellation.CANCELLED if answer is Cancellation.MISSING and id_ in withdrawn else answer

@@ -210,7 +210,23 @@ class Spool:
                 count = min(limit - done, rules.PACK_MESSAGES)
         return done
 
-    def _forward(self, lane: str, rows: list[_Row], ledger: Ledger, publisher: Publisher, end: float | None) -> int:
+    def hand_over(self, ids: Iterable[str], ledger: Ledger) -> None:
+        """Have the ledger accept those of ``ids`` that wait here, without a task: it is about to be told to cancel them.
+
+        Its accept before they were spooled may still be on the way. What the ledger knows cannot come after it was
+        cancelled. Raises LedgerUnavailable, SpoolError: they wait on.
+        """
+        if not self._file.exists:
+            return
+        ids = list(ids)
+        for lane in LANES:
+            rows = self._take_these(lane, ids)
+            if rows:
+                self._forward(lane, rows, ledger, None, None)
+
+    def _forward(
+        self, lane: str, rows: list[_Row], ledger: Ledger, publisher: Publisher | None, end: float | None
+    ) -> int:
         """Send rows that are ours to the ledger; they leave the spool, or wait again."""
         try:
             accepted, number = self._accept(lane, rows, ledger, end)
@@ -219,7 +235,7 @@ class Spool:
                 for row, answer in zip(rows, accepted, strict=True)
                 if answer.id == row.submission.id and answer.state is State.QUEUED
             )
-            if items and publisher.publish([Parcel(lane, number, items)]):
+            if items and publisher is not None and publisher.publish([Parcel(lane, number, items)]):
                 ledger.unpublished([message_id for message_id, _envelope in items])
         except BaseException:
             self._give_back(rows)
@@ -285,6 +301,22 @@ class Spool:
                 if rows and (envelopes > rules.PACK_BYTES or total > octets):
                     break
                 rows.append(_Row(seq, _submission(message_id, envelope, options)))
+            self._mark(file, rows, taken=now + _TAKEN)
+        return rows
+
+    def _take_these(self, lane: str, ids: Iterable[str]) -> list[_Row]:
+        """Make those of ``ids`` ours for a while that wait in ``lane``."""
+        now = self._clock()
+        with self._file.transaction() as file:
+            rows = [
+                _Row(seq, _submission(message_id, envelope, options))
+                for message_id in ids
+                for seq, envelope, options in file.execute(
+                    "SELECT seq, envelope, options FROM mail"
+                    " WHERE id = ? AND lane = ? AND held = '' AND NOT taken BETWEEN ? AND ?",
+                    (message_id, lane, now, now + 2 * _TAKEN),
+                )
+            ]
             self._mark(file, rows, taken=now + _TAKEN)
         return rows
 

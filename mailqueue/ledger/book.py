@@ -122,10 +122,11 @@ class Book:
         """Put a member into an index, or change its score."""
         self._indexes[index][member] = score
 
-    def lower(self, index: str, highest: int) -> None:
-        """Cut the scores of an index to ``highest``."""
-        entries = self._indexes[index]
-        entries.update({member: highest for member, score in entries.items() if score > highest})
+    def lower(self, index: str, highest: int, limit: int) -> None:
+        """Cut the scores of an index to ``highest``, those of the first members above it."""
+        above = sorted((score, member) for member, score in self._indexes[index].items() if score > highest)
+        for _score, member in above[:limit]:
+            self.enter(index, member, highest)
 
     def index_of(self, state: State, lane: str) -> str | None:
         """The index that lists the messages of ``state``; None for those without one."""

@@ -85,7 +85,7 @@ class Recovery:
     def _end_leases(self, now: int, limit: int, found: Counter[str]) -> None:
         if self._calm > now:
             # Leases that end later than one from now were given before the clock was set back.
-            self._book.lower("leased", now + self._book.lease)
+            self._book.lower("leased", now + self._book.lease, limit)
             return
         for record in self._listed("leased", limit, now):
             self._note(found, "expired_leases")

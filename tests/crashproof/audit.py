@@ -36,8 +36,6 @@ SETTLED = frozenset(
     {State.SENT, State.PARTIAL, State.FAILED, State.HELD, State.EXPIRED, State.CANCELLED, State.UNKNOWN}
 )
 _BY_ANSWERS = frozenset({State.SENT, State.PARTIAL})
-#: Answers to cancel() after which a message need not be in the ledger: it may have been cancelled in the spool.
-_WITHDRAWN = frozenset({"cancelled", "perhaps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,6 @@ class Findings:
     accepted: int = 0  # enqueue() returned
     doubtful: int = 0  # enqueue() raised, and it is in the ledger all the same
     spooled: int = 0
-    withdrawn: int = 0  # cancelled in the spool: the ledger has never known them
     copies: int = 0  # of messages for recipients
     repeated: int = 0  # of these, beyond the first for the same recipient
     unknowns: int = 0
@@ -114,7 +111,6 @@ def audit(
             findings.states[entry.state] += 1
             findings.unknowns += entry.unknowns
             findings.poisoned += entry.reason.startswith("poison")
-        findings.withdrawn += not known and mail.cancelled in _WITHDRAWN
         copies = relayed.copies.get(mail.number, Counter())
         findings.copies += sum(copies.values())
         findings.repeated += sum(count - 1 for count in copies.values())
@@ -144,7 +140,7 @@ def _of_one(mail: Mail, entries: Sequence[Entry], relayed: Relayed) -> Iterable[
     if len(entries) > 1:
         yield Breach("twice", mail.number, f"{len(entries)} messages in the ledger: {[entry.id for entry in entries]}")
     if not entries:
-        if mail.accepted and mail.cancelled not in _WITHDRAWN:
+        if mail.accepted:
             yield Breach("lost", mail.number, "accepted, and not in the ledger")
         if copies:
             yield Breach("uncounted", mail.number, f"{sum(copies.values())} copies of what the ledger does not know")

@@ -75,7 +75,6 @@ class Report:
     accepted: int = 0
     doubtful: int = 0
     spooled: int = 0
-    withdrawn: int = 0
     refusals: int = 0
     copies: int = 0
     repeated: int = 0
@@ -232,7 +231,7 @@ def _fill(report: Report, findings: Findings, attack: Attack, writer: Writer, ri
     report.tasks_dropped = attack.tasks_dropped
     report.states = dict(findings.states)
     report.excused = dict(findings.excused)
-    for name in ("accepted", "doubtful", "spooled", "withdrawn", "copies", "repeated", "unknowns", "poisoned"):
+    for name in ("accepted", "doubtful", "spooled", "copies", "repeated", "unknowns", "poisoned"):
         setattr(report, name, getattr(findings, name))
     report.refusals = writer.refusals
     report.breaches = [asdict(breach) for breach in findings.breaches]

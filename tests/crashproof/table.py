@@ -82,7 +82,6 @@ _MESSAGES: dict[str, Callable[[Sequence[Report]], int]] = {
     "**messages accepted**": _sum("accepted"),
     "refused to the caller, in the ledger all the same": _sum("doubtful"),
     "of these by the spool": _sum("spooled"),
-    "of these cancelled there": _sum("withdrawn"),
     "sent": _state("sent"),
     "partial": _state("partial"),
     "failed": _state("failed"),

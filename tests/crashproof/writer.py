@@ -38,7 +38,7 @@ class Mail:
     accepted: bool = False
     spooled: bool = False
     not_before: float = 0.0  # its send_at
-    cancelled: str = ""  # what cancel() answered; "perhaps" if it raised, which is after the spool was asked
+    cancelled: str = ""  # what cancel() answered; "perhaps" if it raised
     receipt: Receipt | None = field(default=None, repr=False)
 
 

@@ -120,7 +120,6 @@ def test_what_was_cancelled_stays_so():
     cancelled = mail(cancelled="cancelled")
     assert kinds(cancelled, entry(), relay=relayed(ANN)) == ["cancelled"]
     assert not kinds(cancelled, entry(State.CANCELLED, results={}), relay=relayed())
-    assert not kinds(cancelled, relay=relayed())  # in the spool, which has forgotten it
 
 
 def test_a_stranger_at_the_relay_is_a_breach():

@@ -7,6 +7,7 @@ import pickle
 import random
 import traceback
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from django.core.mail import EmailMessage as DjangoMessage
@@ -25,7 +26,7 @@ from mailqueue.errors import (
     MessageTooLarge,
     TooManyRecipients,
 )
-from mailqueue.ledger.base import Acceptance, Settlement
+from mailqueue.ledger.base import Acceptance, Settlement, Submission
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.ledger.states import State
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
@@ -754,10 +755,28 @@ def test_what_is_going_out_may_be_sent_once_more(ledger):
     assert not answer
 
 
-def test_a_spooled_message_can_be_cancelled(spool):
-    receipt = enqueue(message())
+def test_a_spooled_message_can_be_cancelled_and_an_accept_that_comes_late_changes_nothing(spool, ledger):
+    receipt = enqueue(message(attachments=[("a.bin", BIG, "application/octet-stream")]))
     assert receipt.cancel()
     assert spool.status().waiting == 0
+    ledger.trouble.clear()
+    assert not ledger.accept("default", [Submission(receipt.id, b"")]).accepted[0].new
+    assert receipt.status().state is State.CANCELLED
+
+
+def test_a_spooled_message_stays_while_the_ledger_cannot_be_asked_to_cancel_it(spool, ledger, monkeypatch):
+    receipt = enqueue(message())
+    monkeypatch.setattr(ledger, "accept", mock.Mock(side_effect=down()))
+    with pytest.raises(LedgerUnavailable):
+        receipt.cancel()
+    assert spool.status().waiting == 1
+
+
+def test_what_the_spool_holds_can_be_cancelled(spool, ledger):
+    receipt = enqueue(message())
+    spool._hold(spool._take("default", 1, 10_000, 0), "old")
+    assert receipt.cancel() is Cancellation.CANCELLED
+    assert spool.status().held == 0
     assert receipt.cancel() is Cancellation.MISSING
 
 
