@@ -237,10 +237,10 @@ class RabbitMQ:
         return done.stdout
 
     def empty(self) -> None:
-        """Delete the queues of the lanes."""
+        """Delete the queues of the lanes, and those for delays that Celery declares for a project's own application."""
         with Connection(self.url) as connection:
-            for lane in LANES:
-                connection.default_channel.queue_delete(queue_name(lane))
+            for queue in (*map(queue_name, LANES), *(f"celery_delayed_{number}" for number in range(28))):
+                connection.default_channel.queue_delete(queue)
 
 
 @pytest.fixture(scope="session")

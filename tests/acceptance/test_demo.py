@@ -104,7 +104,7 @@ def test_all_of_it_is_right_whatever_the_environment_says(demo):
 )
 def test_ended_on_the_way_it_leaves_nothing_behind(demo, number, status):
     process = demo()
-    wait_for_line(process, r"messages accepted")
+    wait_for_line(process, r"worker \d+")
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == status

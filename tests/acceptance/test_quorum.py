@@ -172,7 +172,7 @@ def test_a_task_that_is_not_ours_stays(tap, publish, rabbitmq_url, caplog):
 
 def test_a_broker_that_keeps_silent_is_not_waited_for_with_claimed_messages(monkeypatch, rabbitmq, publish):
     publish(parcel(0))
-    monkeypatch.setattr(taps, "PATIENCE", 0.3)
+    monkeypatch.setitem(taps._BOUNDS, "amqp", {"read_timeout": 0.3, "write_timeout": 0.3})
     tap = open_tap(Connection(rabbitmq.url), SimpleNamespace(counts=dict))
     began = time.monotonic()
     rabbitmq.freeze()
