@@ -80,5 +80,18 @@ def main() -> None:
     """
 
 
-for command in (demo, dev, send, status, listing, *control.COMMANDS, relays, spool, retry_schedule, worker, inbox, check):
+for command in (
+    demo,
+    dev,
+    send,
+    status,
+    listing,
+    *control.COMMANDS,
+    relays,
+    spool,
+    retry_schedule,
+    worker,
+    inbox,
+    check,
+):
     main.add_command(command)
