@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Self
 from redis import Redis
 
 from mailqueue import conf
-from mailqueue.ledger.open import open_ledger
 from mailqueue.ledger.states import State
 from mailqueue.producer import Producer
 from mailqueue.publisher import Publisher
@@ -30,7 +29,7 @@ from mailqueue.testing.scripted import ScriptedServer
 from mailqueue.testing.store import EmbeddedValkey
 from tests.crashproof.audit import SETTLED, Breach, Relayed, audit
 from tests.crashproof.sabotage import sabotage
-from tests.crashproof.steps import CUT, Cut, Echo, Job, message, play
+from tests.crashproof.steps import CUT, Cut, Echo, Job, message, on_our_clock, play
 from tests.crashproof.writer import Mail
 from workers.tick import Tick
 
@@ -254,7 +253,7 @@ class Bench:
                 stack.callback(sabotage(self._sabotaged))
             conf.configure(MAILQUEUE_BROKER_URL=self._store.url)
             stack.callback(conf.reset)
-            self._ledger = open_ledger(self._store.url, clock_offset=lambda: self._clock.value)
+            self._ledger = on_our_clock(self._store.url, self._clock)
             stack.callback(self._ledger.close)
             self._publisher = Publisher(self._store.url)
             stack.callback(self._publisher.close)
@@ -267,7 +266,7 @@ class Bench:
     def play(self, case: Case, policy: str) -> list[Breach]:
         """Play a case under a policy (``resend``, ``hold``); what the audit finds, and what was not foretold."""
         self._redis.flushall()
-        self._clock.value = 0.0
+        self._clock.value = time.time()
         self._tick = Tick(self._ledger, self._publisher, "nobody", 1.0)
         self._live(1)
         options = {"recipients_per_message": case.limit} if case.limit else {}

@@ -29,17 +29,21 @@ SETTINGS = {
 
 def hasten() -> None:
     """A fifteenth of every wait, as of the lease; the gap of the ticks and the outage a little more."""
-    rules.TICK_GAP = 0.1
-    rules.OUTAGE = 0.8
-    rules.SHIFT = 1.4
-    rules.BARRIER_GAP_MAX = 10.0
-    rules.PROBE_WAIT /= 15
-    rules.CRASH_WAIT /= 15
-    rules.LATCHED_WAIT /= 15
-    setattr(spool, "_TAKEN", LEASE)  # noqa: B010 - a worker may die over the rows that it replays
-    relays.FIRST_PROBE = 0.3
-    relays.LAST_PROBE = 2.0
-    deliver.LATER = 1.0
+    for module, name, seconds in (
+        (rules, "TICK_GAP", 0.1),
+        (rules, "OUTAGE", 0.8),
+        (rules, "SHIFT", 1.4),
+        (rules, "BARRIER_GAP_MAX", 10.0),
+        (rules, "CRASH_WAIT", 2.0),
+        (rules, "PROBE_WAIT", 0.3),
+        (rules, "LATCHED_WAIT", 20.0),
+        (relays, "FIRST_PROBE", 0.3),
+        (relays, "LAST_PROBE", 2.0),
+        (deliver, "LATER", 1.0),
+        (spool, "_TAKEN", LEASE),  # a worker may die over the rows that it replays
+    ):
+        getattr(module, name)  # or what is set is nobody's
+        setattr(module, name, seconds)
     # Celery waits for 2 s and more before it connects again to a broker that has gone.
     quick = {"interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.5}
     setattr(Connection, "ensure_connection", functools.partialmethod(Connection.ensure_connection, **quick))  # noqa: B010

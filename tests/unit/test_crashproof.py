@@ -10,8 +10,12 @@ from mailqueue.ledger.states import State
 from mailqueue.outcome import Result, Verdict
 from mailqueue.smtp.reply import Reply
 from tests.crashproof.audit import Relayed, audit
+from tests.crashproof.faults import KILLS
+from tests.crashproof.proof import Journal
 from tests.crashproof.rollback import commands, concerned
+from tests.crashproof.round import Plan, Report
 from tests.crashproof.sabotage import SABOTAGES, sabotage
+from tests.crashproof.table import table
 from tests.crashproof.writer import Mail
 
 ANN, BOB = "ann0@example.com", "bob0@example.com"
@@ -190,3 +194,29 @@ def test_a_sabotage_changes_what_it_says_and_can_be_undone(name):
     finally:
         undo()
     assert scripts.load() == genuine
+
+
+def test_a_finished_round_is_not_played_again_unless_its_plan_is_another(tmp_path):
+    plan, report = Plan(1, 5, rollback=True), Report(5, "always", faults={"kill a child": 3})
+    Journal(tmp_path / "journal").add(plan, report)
+    journal = Journal(tmp_path / "journal")
+    assert journal.get(plan) == report
+    assert journal.get(Plan(1, 5, rollback=True, keep="elsewhere")) == report
+    assert journal.get(Plan(2, 5, rollback=True)) is None
+    assert journal.get(Plan(1, 5, faults=10, rollback=True)) is None
+
+
+def test_the_table_adds_up_what_the_rounds_have_found():
+    breach = {"kind": "repeated", "number": 1, "text": ""}
+    reports = [
+        Report(1, "always", faults={KILLS[0]: 2, "relay: final-421": 1}, states={"sent": 5}, accepted=5),
+        Report(
+            2, "always", faults={KILLS[0]: 1, "relay: mail-421": 1}, states={"sent": 4}, accepted=5, breaches=[breach]
+        ),
+    ]
+    found = table(reports)
+    rows = dict(zip(found.columns[0]._cells, found.columns[1]._cells, strict=True))
+    assert rows["kill a child"] == rows["of these kills"] == "3"
+    assert rows["relay: 421"] == "2"
+    assert rows["**faults**"] == "5"
+    assert (rows["sent"], rows["**repeated uncounted**"], rows["**lost**"]) == ("9", "1", "0")

@@ -110,6 +110,19 @@ def test_a_cancel_during_sending_is_honoured_when_the_relay_says_later(process, 
     assert process.ledger.get(ids(parcel)[0]).results["a@x.org"].verdict is Verdict.ACCEPTED
 
 
+def test_what_is_requeued_is_sent_to_the_refused_alone(process, backend, queue, gone):
+    parcel = queue(mail("one", "a@x.org", "b@x.org", "c@x.org"))
+    backend.answers["b@x.org"] = gone
+    drain(parcel, process)
+    assert states(process, parcel) == [State.PARTIAL]
+    backend.answers.clear()
+    assert process.ledger.requeue(ids(parcel)) == ["deferred"]
+    run_what_is_due(process)
+    assert [to for _subject, to in backend.sent] == [("a@x.org", "b@x.org", "c@x.org"), ("b@x.org",)]
+    assert states(process, parcel) == [State.SENT]
+    assert process.ledger.get(ids(parcel)[0]).attempts == 1
+
+
 def test_who_has_a_final_answer_already_is_not_sent_to_again(process, backend, queue):
     """Its answer came late, when it was held: nobody is left to be served when it is let go."""
     parcel = queue(mail("one", "a@x.org", "b@x.org"))
