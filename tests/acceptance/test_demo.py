@@ -39,6 +39,8 @@ def demo(tmp_path):
     started = []
 
     def start(**environment):
+        # What a shell starts in the background ignores Ctrl-C, and so does what that starts: not so here.
+        usual = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             [sys.executable, "-m", "mailqueue", "demo"],
             stdout=subprocess.PIPE,
@@ -49,6 +51,7 @@ def demo(tmp_path):
             ),
             process_group=0,
         )
+        signal.signal(signal.SIGINT, usual)
         started.append(process)
         return process
 
