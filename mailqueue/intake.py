@@ -16,9 +16,11 @@ from mailqueue.errors import BrokerUnavailable, LedgerFault, LedgerUnavailable, 
 from mailqueue.ledger.states import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mailqueue.ledger.base import Acceptance, Ledger
     from mailqueue.publisher import Publisher
-    from mailqueue.shipment import Shipment
+    from mailqueue.shipment import Packed, Shipment
     from mailqueue.spool import Spool
 
 __all__ = ["CALL", "Intake"]
@@ -49,6 +51,7 @@ class Intake:
         deadline: How long accepting may take, in s.
         spool: For what the ledger cannot take; None for no spool.
         durable: Wait for the fsync of the ledger's store.
+        together: The ledger is in the store of the broker, so that it can publish what it accepts.
     """
 
     def __init__(
@@ -59,12 +62,14 @@ class Intake:
         deadline: float = 2.0,
         spool: Spool | None = None,
         durable: bool = False,
+        together: bool = False,
     ) -> None:
         self.ledger = ledger
         self.spool = spool
         self._publisher = publisher
         self._deadline = deadline
         self._durable = durable
+        self._together = together and not durable  # a task that is out is not called back, should the disk fail
         self._proven = not durable  # that the store can do what ``durable`` asks for
         self._away_until = 0.0
         self._spooling = False  # since the last time that the ledger took something
@@ -105,7 +110,8 @@ class Intake:
             self._spooling = False
             logger.warning("action=spooling_ended")
         self._note(shipment, acceptance, end)
-        self._publish(lane, shipment, acceptance.number, end)
+        if not acceptance.published:
+            self._publish(lane, shipment, acceptance.number, end)
         if self.spool is not None:
             self._replay(end)
 
@@ -117,12 +123,13 @@ class Intake:
             self._proven = True
             self._check_time(end)
         submissions = [packed.submission for packed in shipment.load]
-        acceptance = self.ledger.accept(lane, submissions)
+        draft = self._publisher.draft(lane, _items(shipment.load)) if self._together else None
+        acceptance = self.ledger.accept(lane, submissions, draft=draft)
         if acceptance.lacking:
             self._check_time(end)
             self.ledger.put_blobs({key: shipment.blobs[key] for key in acceptance.lacking})
             self._check_time(end)
-            acceptance = self.ledger.accept(lane, submissions)
+            acceptance = self.ledger.accept(lane, submissions, draft=draft)
             if acceptance.lacking:
                 raise LedgerUnavailable("the ledger's store does not keep large parts: is it evicting keys?")
         if self._durable:
@@ -154,7 +161,7 @@ class Intake:
         ]
         if not load:
             return
-        items = tuple((packed.submission.id, packed.submission.envelope) for packed in load)
+        items = _items(load)
         if not self._publisher.publish([Parcel(lane, number, items)], within=max(self._left(end), self._deadline / 10)):
             return
         # Accepted all the same. Without this the workers find out, only later, that the tasks are lost.
@@ -227,3 +234,8 @@ class Intake:
         finally:
             self._look_at = time.monotonic() + pause
             self._replaying.release()
+
+
+def _items(load: Iterable[Packed]) -> tuple[tuple[str, bytes], ...]:
+    """What a parcel has of the messages of ``load``."""
+    return tuple((packed.submission.id, packed.submission.envelope) for packed in load)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailqueue import conf
 from mailqueue.codec import encode
+from mailqueue.conf.url import in_one_store
 from mailqueue.digest import check_key, digest
 from mailqueue.envelope import Limits, pack
 from mailqueue.errors import BrokerUnavailable, IdempotencyConflict, InvalidMessage, MessageNotFound, SpoolError
@@ -117,6 +118,7 @@ class Producer:
         deadline: How long accepting may take, in s.
         spool: For what the ledger cannot take; None for no spool.
         durable: Wait for the fsync of the ledger's store.
+        together: The ledger is in the store of the broker.
         clock: s since the epoch.
     """
 
@@ -128,12 +130,13 @@ class Producer:
         deadline: float = 2.0,
         spool: Spool | None = None,
         durable: bool = False,
+        together: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.ledger = ledger
         self.spool = spool
         self.publisher = publisher
-        self._intake = Intake(ledger, publisher, deadline=deadline, spool=spool, durable=durable)
+        self._intake = Intake(ledger, publisher, deadline=deadline, spool=spool, durable=durable, together=together)
         self._clock = clock
 
     def close(self) -> None:
@@ -364,6 +367,7 @@ def _make(broker: str, ledger: str, prefix: str, deadline: float, *_: Any) -> Pr
         deadline=deadline,
         spool=open_spool(),
         durable=conf.get("MAILQUEUE_DURABILITY") == "always",
+        together=in_one_store(broker, ledger),
     )
 
 

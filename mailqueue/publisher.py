@@ -14,19 +14,20 @@ import uuid
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 
 from mailqueue.conf.url import split, transport
 from mailqueue.confirms import Confirms
 from mailqueue.errors import ImproperlyConfigured
+from mailqueue.form import Form, task_body
 from mailqueue.lanes import LANES, TASK_NAME, queue_name, task_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mailqueue.codec import Parcel
+    from mailqueue.ledger.base import Draft
 
 __all__ = ["Publisher"]
 
@@ -42,9 +43,6 @@ _PAUSE: Final = 1.0
 _WRITE: Final = 1024 * 1024
 #: AMQP 0-9-1's precondition-failed: what is declared is there, and was declared otherwise.
 _OTHERWISE: Final = 406
-
-_EMBED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-_encode: Final = msgspec.json.Encoder().encode
 
 #: Connections from before a fork: they are the parent's, and to close one, or to lose it, would end the parent's.
 _parents: Final[list[Any]] = []
@@ -66,6 +64,7 @@ class Publisher:
         self._deadline = deadline
         self._pid = os.getpid()
         self._idle: list[_Line] = []  # pop and append are atomic; it grows to as many as publish at a time
+        self._forms: Mapping[str, Form] = {}  # of the connection that was opened last
         self._paused_until = 0.0
         try:
             found = self._connection()
@@ -98,6 +97,15 @@ class Publisher:
                     self._idle.pop().drop()  # as stale as that one
                 self._send(None, left, end)
         return left
+
+    def draft(self, lane: str, items: tuple[tuple[str, bytes], ...]) -> Draft | None:
+        """A task for ``items`` but for its number, as it lies in the queue of ``lane`` in the broker's store.
+
+        For a ledger that shares the store. None on a broker that is not Redis, and before the first connection to it.
+        """
+        self._forget_parents()
+        form = self._forms.get(lane)
+        return None if form is None else form.draft(items)
 
     def declare(self) -> None:
         """Declare the lanes' queues now, as the first publish would. Trouble with the broker passes without a word.
@@ -138,7 +146,9 @@ class Publisher:
         return True
 
     def _open(self) -> _Line:
-        return _Line(self._connection(), self._deadline * _ANSWER)
+        line = _Line(self._connection(), self._deadline * _ANSWER)
+        self._forms = line.forms
+        return line
 
     def _take(self) -> _Line | None:
         self._forget_parents()
@@ -151,6 +161,7 @@ class Publisher:
         if self._pid != os.getpid():
             _parents.append(self._idle)
             self._idle = []
+            self._forms = {}  # they name the parent as the sender
             self._pid = os.getpid()
 
     def _connection(self) -> Any:
@@ -181,6 +192,7 @@ class _Line:
     def __init__(self, connection: Any, patience: float) -> None:
         self._connection = connection
         self._confirms: Confirms | None = None
+        self.forms: dict[str, Form] = {}
         self._origin = f"{os.getpid()}@{socket.gethostname()}"
         try:
             self._channel = connection.default_channel
@@ -194,6 +206,9 @@ class _Line:
                 self._declare(task_queue(lane, connection.transport.driver_type))
             if connection.transport.driver_type == "amqp":
                 self._confirms = Confirms(self._channel, patience)
+            if connection.transport.driver_type == "redis":
+                found = {lane: Form.of(lane, self._fill_in) for lane in LANES}
+                self.forms = {lane: form for lane, form in found.items() if form is not None}
         except BaseException:
             self.drop()
             raise
@@ -252,10 +267,19 @@ class _Line:
         finally:
             batch.close()
 
-    def _message(self, parcel: Parcel) -> Any:
+    def _fill_in(self, parcel: Parcel, task_id: str, client: Any) -> None:
+        """Publish ``parcel`` by way of ``client`` instead of the connection."""
+        held, self._channel.conn_or_acquire = self._channel.conn_or_acquire, lambda _client=None: nullcontext(client)
+        try:
+            message = self._message(parcel, task_id)
+            self._channel.basic_publish(message, exchange="", routing_key=queue_name(parcel.lane))
+        finally:
+            self._channel.conn_or_acquire = held
+
+    def _message(self, parcel: Parcel, task_id: str = "") -> Any:
         # What kombu's Producer and its serializers do, on what is JSON already.
-        task_id = str(uuid.uuid4())
-        body = _encode([[parcel.to_wire()], {}, _EMBED]).decode()
+        task_id = task_id or str(uuid.uuid4())
+        body = task_body(parcel)
         properties = {"correlation_id": task_id, "reply_to": "", "delivery_mode": 2}  # 2: persistent
         headers = _headers(task_id, self._origin)
         return self._channel.prepare_message(body, 0, "application/json", "utf-8", headers, properties)

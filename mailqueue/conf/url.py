@@ -11,7 +11,7 @@ import re
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-__all__ = ["REDIS_SCHEMES", "for_kombu", "for_redis", "problem", "scheme", "split", "transport"]
+__all__ = ["REDIS_SCHEMES", "for_kombu", "for_redis", "in_one_store", "problem", "scheme", "split", "transport"]
 
 #: Schemes of stores that can hold the ledger as well as carry tasks.
 REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix", "sentinel")
@@ -128,6 +128,11 @@ def for_redis(url: str) -> str:
     if scheme(url) == "redis+socket":
         return "unix" + _renamed(url[len("redis+socket") :], "virtual_host", "db")
     return re.sub(r"([?&]ssl_cert_reqs=)CERT_(\w+)", lambda found: found[1] + found[2].lower(), url)
+
+
+def in_one_store(broker: str, ledger: str) -> bool:
+    """Whether the two are one Redis: the same servers, database and user, each URL in its spelling."""
+    return scheme(broker) in REDIS_SCHEMES and for_redis(broker) == for_redis(ledger)
 
 
 def transport(url: _URL) -> tuple[_URL, dict[str, Any]]:

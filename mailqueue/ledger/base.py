@@ -22,6 +22,7 @@ __all__ = [
     "Accepted",
     "Checkup",
     "Claim",
+    "Draft",
     "Entry",
     "Grant",
     "Ledger",
@@ -54,6 +55,18 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """The task that is to carry the messages of an ``accept``, ready for the broker's queue but for its number.
+
+    For a ledger in the broker's own Redis: it pushes ``head``, the number and ``tail`` to the list ``key``.
+    """
+
+    key: str
+    head: bytes
+    tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of one submission. ``new`` is False if its id or key was known already; nothing changed then.
 
@@ -74,6 +87,7 @@ class Acceptance:
     number: int  # the task's number in its lane; 0 if nothing was new
     accepted: tuple[Accepted, ...] = ()
     lacking: tuple[str, ...] = ()
+    published: bool = False  # the draft was pushed: there is nothing left to publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +213,13 @@ class Ledger(abc.ABC):
 
     @abc.abstractmethod
     def accept(
-        self, lane: str, submissions: Sequence[Submission], *, restored: bool = False, replayed: bool = False
+        self,
+        lane: str,
+        submissions: Sequence[Submission],
+        *,
+        restored: bool = False,
+        replayed: bool = False,
+        draft: Draft | None = None,
     ) -> Acceptance:
         """Record ``submissions`` as queued in ``lane``, under one new number of the lane, unless their ids are known.
 
@@ -210,6 +230,9 @@ class Ledger(abc.ABC):
         A submission whose key was taken with the same digest writes nothing: its answer is the first message under
         that key. ``replayed`` is for a spool, whose receipts are out: ``get`` and the operators' calls then know the
         first message by the id of the second as well. A key lives as long as its message's record.
+
+        ``draft`` is the task for all of them, to be published in the same step if all of them are queued by it; a ledger
+        that cannot do that lets it be. It is told in the answer (``published``), and is the caller's to publish if not.
 
         Raises:
             IdempotencyConflict: A key was taken with another digest. Nothing of the call was written.

@@ -31,7 +31,7 @@ from mailqueue.ledger.states import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mailqueue.ledger.base import Acceptance, RelayMark, Setback, Settlement, Submission, Ticked
+    from mailqueue.ledger.base import Acceptance, Draft, RelayMark, Setback, Settlement, Submission, Ticked
     from mailqueue.outcome import Result
 
 __all__ = ["MemoryLedger"]
@@ -83,7 +83,13 @@ class MemoryLedger(Ledger):
     # -- producer
 
     def accept(
-        self, lane: str, submissions: Sequence[Submission], *, restored: bool = False, replayed: bool = False
+        self,
+        lane: str,
+        submissions: Sequence[Submission],
+        *,
+        restored: bool = False,
+        replayed: bool = False,
+        draft: Draft | None = None,  # noqa: ARG002 - there is no broker in here
     ) -> Acceptance:
         with self._call() as now:
             return intake.accept(self._book, lane, submissions, now, restored=restored, replayed=replayed)

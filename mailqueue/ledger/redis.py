@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from mailqueue.ledger.base import Checkup, Settlement, Submission
+    from mailqueue.ledger.base import Checkup, Draft, Settlement, Submission
     from mailqueue.outcome import Result
 
 __all__ = ["RedisLedger"]
@@ -87,26 +87,34 @@ class RedisLedger(Ledger):
     # -- producer
 
     def accept(
-        self, lane: str, submissions: Sequence[Submission], *, restored: bool = False, replayed: bool = False
+        self,
+        lane: str,
+        submissions: Sequence[Submission],
+        *,
+        restored: bool = False,
+        replayed: bool = False,
+        draft: Draft | None = None,
     ) -> Acceptance:
         if not submissions:
             return Acceptance(0)
-        arguments: list[Any] = [lane, int(restored), int(replayed)]
+        keys = () if draft is None else (draft.key,)
+        head, tail = ("", "") if draft is None else (draft.head, draft.tail)
+        arguments: list[Any] = [lane, int(restored), int(replayed), head, tail]
         for each in submissions:
             arguments += (each.id, each.envelope, each.relay, _options(each), len(each.blobs), *each.blobs)
-        number, lacking, *more = self._call("accept", *arguments)
+        number, lacking, *more = self._call("accept", *arguments, keys=keys)
         if number < 0:
             place, first = lacking
             raise IdempotencyConflict(key=submissions[int(place)].key, message_id=first.decode())
         if lacking:
             return Acceptance(0, (), tuple(text.decode() for text in lacking))
-        answers, repeated = more
+        answers, repeated, published = more
         firsts = {asked.decode(): first.decode() for asked, first in zip(*[iter(repeated)] * 2, strict=True)}
         accepted = [
             Accepted(firsts.get(each.id, each.id), State(state.decode()), int(at) / 1000, bool(new), each.id)
             for each, new, state, at in zip(submissions, answers[::3], answers[1::3], answers[2::3], strict=True)
         ]
-        return Acceptance(number, tuple(accepted))
+        return Acceptance(number, tuple(accepted), published=published == 1)
 
     def durable(self, timeout: float) -> None:
         disk.wait_for_disk(self._client, f"{self._prefix}disk", timeout, self._where)
@@ -344,11 +352,14 @@ class RedisLedger(Ledger):
         items = answer.items() if isinstance(answer, dict) else zip(*[iter(answer)] * 2, strict=True)
         return {field.decode(): int(value) for field, value in items}
 
-    def _call(self, name: str, *arguments: Any) -> Any:
-        """Run a script, known to the store by its digest; one that has forgotten it (a restart) gets its source."""
+    def _call(self, name: str, *arguments: Any, keys: tuple[str, ...] = ()) -> Any:
+        """Run a script, known to the store by its digest; one that has forgotten it (a restart) gets its source.
+
+        ``keys`` are not the ledger's own.
+        """
         script = self._scripts[name]
         offset = rules.milliseconds(self._offset()) if self._offset else 0
-        fixed = (1, self._prefix, offset, self._lease, self._retention)
+        fixed = (1 + len(keys), self._prefix, *keys, offset, self._lease, self._retention)
         try:
             return self._execute("EVALSHA", script.sha, *fixed, *arguments)
         except self._errors.NoScriptError:

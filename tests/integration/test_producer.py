@@ -86,17 +86,37 @@ def test_celery_runs_the_task_with_the_parcel(store, valkey_url):
     @app.task(name=TASK_NAME, bind=True)
     def deliver(task, wire):
         arrived.append((task.request.id, task.request.argsrepr, Parcel.from_wire(wire)))
-        done.set()
+        if len(arrived) == 2:
+            done.set()
 
-    receipt = mailqueue.enqueue(message(subject="Grüße"))
+    receipts = [mailqueue.enqueue(message(subject="Grüße")) for _ in range(2)]  # the second is pushed by the ledger
     with start_worker(app, pool="solo", perform_ping_check=False):
         assert done.wait(20)
-    [(task_id, argsrepr, parcel)] = arrived
-    assert len(task_id) == 36
-    assert argsrepr == ""
-    [(id_, encoded)] = parcel.items
-    assert id_ == receipt.id
-    assert unpack(decode(encoded), {}).subject == "Grüße"
+    for number, (receipt, (task_id, argsrepr, parcel)) in enumerate(zip(receipts, arrived, strict=True), 1):
+        assert len(task_id) == 36
+        assert argsrepr == ""
+        assert parcel.number == number
+        [(id_, encoded)] = parcel.items
+        assert id_ == receipt.id
+        assert unpack(decode(encoded), {}).subject == "Grüße"
+
+
+def test_in_one_store_a_message_is_accepted_and_published_in_one_call(store, monkeypatch):
+    mailqueue.enqueue(message())
+    monkeypatch.setattr(get_producer().publisher, "publish", lambda *_, **__: pytest.fail("a second call"))
+    receipt = mailqueue.enqueue(message())
+    mailqueue.enqueue(message(attachments=[("a.bin", os.urandom(100_000), "application/octet-stream")]))
+    assert [parcel.number for parcel in tasks(store)] == [1, 2, 3]
+    assert tasks(store)[1].items[0][0] == receipt.id
+    assert receipt.state == "queued"
+
+
+def test_in_two_stores_the_task_goes_to_the_brokers(store, own_store, valkey_url):
+    settings(own_store.url, valkey_url)
+    receipts = [mailqueue.enqueue(message()) for _ in range(2)]
+    with Redis.from_url(own_store.url) as broker:
+        assert [parcel.items[0][0] for parcel in tasks(broker)] == [receipt.id for receipt in receipts]
+    assert tasks(store) == []
 
 
 def test_the_task_is_in_the_broker_and_the_message_in_the_ledger(store):

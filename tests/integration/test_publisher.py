@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import select
@@ -18,7 +19,7 @@ from redis.exceptions import RedisError
 
 from mailqueue.codec import Parcel
 from mailqueue.conf.url import for_kombu
-from mailqueue.lanes import queue_name
+from mailqueue.lanes import LANES, queue_name
 from mailqueue.publisher import Publisher
 from mailqueue.testing.child import Child
 from mailqueue.testing.store import EmbeddedValkey
@@ -61,6 +62,42 @@ def test_many_parcels_go_out_in_order(valkey_url, client):
     assert len(raw) == 300
     [args, _, _] = json.loads(json.loads(raw[-1])["body"])
     assert Parcel.from_wire(args[0]).number == 0
+
+
+def told(raw):
+    """What a task in a queue says, with ids of no meaning in the place of its own."""
+    task = json.loads(raw)
+    task["body"] = json.loads(task["body"])
+    ids = {task["headers"]["id"]: "the id", task["properties"]["delivery_tag"]: "the tag"}
+    return json.loads(
+        functools.reduce(lambda text, known: text.replace(*known), ids.items(), json.dumps(task)).replace(
+            "the tag", "the id"
+        )
+    )
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_draft_is_the_task_that_publishing_would_push(valkey_url, client, lane):
+    publisher = Publisher(valkey_url)
+    items = (("1", b'{"subject":"\xc3\xa4\\"\\\\"}'), ("2", b"x\x9c" + os.urandom(100)))
+    assert publisher.draft(lane, items) is None  # nothing is known of the broker yet
+    publisher.publish([Parcel(lane, 7, items)])
+    draft = publisher.draft(lane, items)
+    [published] = client.lrange(draft.key, 0, -1)
+    assert told(draft.head + b"7" + draft.tail) == told(published)
+    assert draft.key == queue_name(lane)
+    publisher.close()
+
+
+def test_a_forked_child_drafts_nothing_in_the_name_of_its_parent(valkey_url):
+    publisher = Publisher(valkey_url)
+    publisher.publish(parcels(1))
+    assert publisher.draft("default", ()) is not None
+    child = os.fork()
+    if not child:
+        os._exit(publisher.draft("default", ()) is not None)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    publisher.close()
 
 
 def test_one_connection_a_publishing_thread_is_held(valkey_url, client):

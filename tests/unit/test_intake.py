@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import pytest
@@ -12,7 +13,7 @@ from mailqueue.codec import encode
 from mailqueue.envelope import pack
 from mailqueue.errors import BrokerUnavailable, IdempotencyConflict, ImproperlyConfigured, LedgerUnavailable
 from mailqueue.intake import Intake
-from mailqueue.ledger.base import Submission
+from mailqueue.ledger.base import Draft, Submission
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.ledger.states import State
 from mailqueue.mail.message import EmailMessage
@@ -373,3 +374,59 @@ def test_without_a_spool_what_is_not_synced_in_time_is_no_success(ledger, broker
     ledger.trouble["durable"] = LedgerUnavailable("not synced within 2 s")
     with pytest.raises(BrokerUnavailable, match="not synced"):
         take(intake, "m2")
+
+
+# -- in one store
+
+
+class OneStore(Broker):
+    """A broker in the ledger's store; before it is ``connected`` it has no drafts."""
+
+    def __init__(self):
+        super().__init__()
+        self.connected = True
+
+    def draft(self, lane, items):
+        return Draft(lane, repr([id_ for id_, _ in items]).encode(), b"") if self.connected else None
+
+
+class Pushing(Ledger):
+    """Publishes the drafts that it is given."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.pushed = []
+
+    def accept(self, lane, submissions, *, draft=None, **options):
+        answer = super().accept(lane, submissions, **options)
+        if draft is not None and all(one.new for one in answer.accepted) and not answer.lacking:
+            self.pushed.append(draft.head.decode())
+            return dataclasses.replace(answer, published=True)
+        return answer
+
+
+def test_in_one_store_the_ledger_publishes_what_it_accepts(clock):
+    ledger, broker = Pushing(clock), OneStore()
+    receipts = take(Intake(ledger, broker, together=True), "a", "b")
+    assert [receipt.state for receipt in receipts] == [State.QUEUED] * 2
+    assert ledger.pushed == ["['a', 'b']"]
+    assert broker.ids == []
+
+
+def test_what_the_ledger_has_not_published_goes_the_long_way(clock):
+    ledger, broker = Pushing(clock), OneStore()
+    intake = Intake(ledger, broker, together=True)
+    take(intake, "a")
+    take(intake, "a")  # again, as if its first answer had been lost
+    broker.connected = False
+    take(intake, "b")
+    assert ledger.pushed == ["['a']"]
+    assert broker.ids == ["a", "b"]
+
+
+@pytest.mark.parametrize("options", [{}, {"together": True, "durable": True}])
+def test_in_two_stores_or_before_the_disk_has_it_no_task_goes_along(clock, options):
+    ledger, broker = Pushing(clock), OneStore()
+    take(Intake(ledger, broker, **options), "a")
+    assert ledger.pushed == []
+    assert broker.ids == ["a"]

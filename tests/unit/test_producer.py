@@ -255,9 +255,9 @@ def test_not_even_that_can_refuse_what_is_accepted(ledger, broker):
 def test_an_accept_whose_first_answer_was_lost_is_published_too(ledger, broker, monkeypatch):
     accept = ledger.accept
 
-    def repeated(lane, submissions, *, restored=False):
-        accept(lane, submissions, restored=restored)
-        return accept(lane, submissions, restored=restored)
+    def repeated(lane, submissions, **options):
+        accept(lane, submissions, **options)
+        return accept(lane, submissions, **options)
 
     monkeypatch.setattr(ledger, "accept", repeated)
     receipt = enqueue(message())
@@ -277,7 +277,7 @@ def test_large_parts_are_put_when_the_ledger_lacks_them_and_only_then(ledger, br
 
 
 def test_a_store_that_forgets_large_parts_is_told(ledger, monkeypatch):
-    monkeypatch.setattr(ledger, "accept", lambda lane, submissions: Acceptance(0, lacking=submissions[0].blobs))
+    monkeypatch.setattr(ledger, "accept", lambda _lane, submissions, **_: Acceptance(0, lacking=submissions[0].blobs))
     with pytest.raises(BrokerUnavailable, match="does not keep large parts"):
         enqueue(message(attachments=[("a.bin", BIG, "application/octet-stream")]))
 
@@ -540,7 +540,7 @@ def test_a_deadline_reaches_the_ledger_and_the_envelope(ledger, monkeypatch):
     arrived = []
     accept = ledger.accept
     monkeypatch.setattr(
-        ledger, "accept", lambda lane, submissions: arrived.extend(submissions) or accept(lane, submissions)
+        ledger, "accept", lambda lane, submissions, **_: arrived.extend(submissions) or accept(lane, submissions)
     )
     deadline = datetime.now(UTC) + timedelta(minutes=5)
     enqueue(message(), expires_at=deadline)

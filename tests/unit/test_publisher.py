@@ -73,6 +73,12 @@ def test_each_parcel_goes_to_the_queue_of_its_lane(broker):
     assert [bool(broker(lane)) for lane in LANES] == [False, False, False]
 
 
+def test_a_broker_that_is_not_redis_has_no_drafts(broker):
+    publisher = Publisher("memory://")
+    publisher.publish([PARCEL])
+    assert publisher.draft("default", PARCEL.items) is None
+
+
 def test_nothing_to_publish_opens_nothing(monkeypatch):
     publisher = Publisher("memory://")
     monkeypatch.setattr(publisher, "_connection", lambda: pytest.fail("connected"))

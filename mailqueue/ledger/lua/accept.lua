@@ -1,10 +1,12 @@
 -- needs: common
 -- Record new messages as scheduled, or as queued under one new number of their lane; nothing at all while a blob is
--- lacking, or when an idempotency key is another message's.
--- ARGV: lane, restored, replayed, then per message: id, envelope, relay, options, number of blobs, the blobs' hashes.
+-- lacking, or when an idempotency key is another message's. If all of them are queued by that, their task is pushed to
+-- the broker's queue KEYS[2], should there be one.
+-- ARGV: lane, restored, replayed, what comes before the number in the task and what comes after it, then per message:
+-- id, envelope, relay, options, number of blobs, the blobs' hashes.
 -- Options are "", or: hold, send at, expires at, digest of the key, idempotency key, with a space between; 0 for none.
--- Reply: {number, lacking hashes, {per message: new, state, accepted at}, {id, the first one under its key...}}, or
--- {-1, {place of the message whose key is taken, whose it is}}.
+-- Reply: {number, lacking hashes, {per message: new, state, accepted at}, {id, the first one under its key...}, pushed},
+-- or {-1, {place of the message whose key is taken, whose it is}}.
 
 local lane, restored, replayed = ARGV[FIRST], ARGV[FIRST + 1] == "1", ARGV[FIRST + 2] == "1"
 local known, keys, answer, lacking, asked, fresh, repeated = {}, {}, {}, {}, {}, {}, {}
@@ -39,7 +41,7 @@ local function holder_of(key)
   return unpack(keys[key])
 end
 
-local place = FIRST + 3
+local place = FIRST + 5
 while place <= #ARGV do
   local id, options, blobs = ARGV[place], options_at(place + 3), tonumber(ARGV[place + 4])
   local v = known_message(id)
@@ -120,4 +122,9 @@ for id, first in pairs(repeated) do
 end
 if restored and #fresh > 0 then add(events, "restored", #fresh) end
 finish()
-return {number, lacking, answer, firsts}
+local pushed = 0
+if KEYS[2] and #fresh - scheduled == #answer / 3 then
+  call("LPUSH", KEYS[2], ARGV[FIRST + 3] .. string.format("%.0f", number) .. ARGV[FIRST + 4])
+  pushed = 1
+end
+return {number, lacking, answer, firsts, pushed}

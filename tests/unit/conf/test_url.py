@@ -197,3 +197,18 @@ def test_the_certificate_of_rabbitmq_must_be_for_its_host(given, expected, tls):
 def test_verification_is_waived_by_name_alone():
     assert url.transport("amqps://h//?ssl_cert_reqs=none") == ("amqps://h//", {"ssl": {"cert_reqs": ssl.CERT_NONE}})
     assert url.transport("amqps://h//?ssl_check_hostname=false")[1] == {"ssl": {"cert_reqs": ssl.CERT_REQUIRED}}
+
+
+@pytest.mark.parametrize(
+    ("broker", "ledger", "one"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0", True),
+        ("redis+socket:///run/valkey.sock?virtual_host=1", "unix:///run/valkey.sock?db=1", True),
+        ("redis://localhost:6379/0", "redis://localhost:6379/1", False),
+        ("redis://web:one@localhost/0", "redis://ledger:two@localhost/0", False),  # neither user may do both
+        ("amqp://localhost//", "redis://localhost/0", False),
+        ("memory://", "memory://", False),
+    ],
+)
+def test_one_store_is_one_that_does_for_both(broker, ledger, one):
+    assert url.in_one_store(broker, ledger) is one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.errors import MessageNotFound
-from mailqueue.ledger.base import Acceptance, Submission
+from mailqueue.ledger.base import Acceptance, Draft, Submission
 from mailqueue.ledger.states import State
 
 
@@ -30,6 +30,13 @@ def test_envelopes_are_octets(bench):
 def test_nothing_to_accept_is_nothing_new(bench):
     assert bench.ledger.accept("default", []) == Acceptance(0)
     assert bench.ledger.counts() == {}
+
+
+def test_a_draft_is_published_or_the_answer_says_that_it_was_not(bench):
+    answer = bench.ledger.accept("default", [Submission("a", b"env")], draft=Draft("queue", b"<", b">"))
+    pushed = [] if bench.client is None else bench.client.lrange("queue", 0, -1)
+    assert pushed == ([b"<1>"] if answer.published else [])
+    assert bench.state("a") is State.QUEUED
 
 
 def test_accepting_a_known_id_changes_nothing_and_says_so(bench):

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from mailqueue.errors import IllegalTransition, LedgerFault, LedgerUnavailable
-from mailqueue.ledger.base import Settlement, Submission
+from mailqueue.ledger.base import Draft, Settlement, Submission
 from mailqueue.ledger.redis import RedisLedger
 from mailqueue.ledger.states import State
 from mailqueue.outcome import Result, Verdict
@@ -33,6 +33,43 @@ def test_all_keys_share_one_hash_tag(stored):
         f"{{mailqueue}}:{name}"
         for name in ("m:a", "e:a", "b:h", "u:h", "lane:default", "leased", "owned", "counts", "tick")
     }
+
+
+DRAFT = Draft("queue", b"number ", b" it is")
+
+
+def pushed(bench):
+    """What lies in the queue of the drafts, oldest first."""
+    return bench.client.lrange("queue", 0, -1)[::-1]
+
+
+def test_the_task_is_pushed_by_the_call_that_accepts_its_messages(stored):
+    stored.client.hset("{mailqueue}:lane:default", "counter", 2**53 - 3)
+    assert stored.ledger.accept("default", [Submission("a", b""), Submission("b", b"")], draft=DRAFT).published
+    assert stored.ledger.accept("default", [Submission("c", b"")], draft=DRAFT).published
+    assert pushed(stored) == [b"number 9007199254740990 it is", b"number 9007199254740991 it is"]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([Submission("b", b"", send_at=4e9)], id="one is scheduled"),
+        pytest.param([Submission("known", b"")], id="one is known"),
+        pytest.param([Submission("b", b"", key="k", key_digest="d")], id="a key was taken"),
+        pytest.param([Submission("b", b"", blobs=("h",))], id="a blob is lacking"),
+        pytest.param([Submission("a", b"")], id="one comes twice"),
+    ],
+)
+def test_a_task_is_pushed_only_if_all_of_its_messages_are_queued_by_that(stored, others):
+    stored.ledger.accept("default", [Submission("known", b"", key="k", key_digest="d")])
+    assert not stored.ledger.accept("default", [Submission("a", b""), *others], draft=DRAFT).published
+    assert pushed(stored) == []
+
+
+def test_a_repeated_accept_pushes_no_second_task(stored):
+    for published in (True, False):
+        assert stored.ledger.accept("default", [Submission("a", b"")], draft=DRAFT).published is published
+    assert len(pushed(stored)) == 1
 
 
 def test_ledgers_of_other_prefixes_see_nothing_of_each_other(stored):

@@ -44,10 +44,10 @@ class Ledger(MemoryLedger):
 
     down = None
 
-    def accept(self, lane, submissions, *, restored=False):
+    def accept(self, lane, submissions, **options):
         if self.down is not None and sum(self.counts().get(lane, {}).values()) >= self.down:
             raise LedgerUnavailable("away")
-        return super().accept(lane, submissions, restored=restored)
+        return super().accept(lane, submissions, **options)
 
 
 @pytest.fixture
