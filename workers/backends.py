@@ -5,7 +5,9 @@ Ours say what became of each recipient (``deliver``); of a plain Django-style cl
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import smtplib
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +50,8 @@ def build(relay: str) -> Any:
     options = _options(relay)
     if "timeout" in options:
         backend.timeout = options["timeout"]
+    if "window" in options and hasattr(backend, "window"):
+        backend.window = options["window"]
     # A worker never waits without end. Ours goes by RFC 5321 when there is no EMAIL_TIMEOUT; a class with one timeout
     # for all gets the longest, lest it give up on an answer that is still coming.
     if hasattr(backend, "stage_timeouts"):
@@ -86,15 +90,34 @@ def _options(relay: str) -> dict[str, Any]:
     return options
 
 
-def deliver(backend: Any, messages: Iterable[Any], on_begin: OnBegin) -> Iterator[Outcome]:
+def deliver(
+    backend: Any, messages: Iterable[Any], on_begin: OnBegin, on_wait: Callable[[], None] = lambda: None
+) -> Iterator[Outcome]:
     """Send ``messages`` over ``backend``, opened if need be; yields an outcome as soon as each is known.
 
+    ``on_wait`` is called before the relay is waited for: what has been yielded is to be recorded then. A backend that
+    does not know of it may wait after every outcome.
     Raises RelayTrouble when the relay, not a message, stands in the way; what was not yielded was not sent.
     """
-    if _tells_outcomes(type(backend)):
-        detailed: Iterator[Outcome] = backend.deliver(messages, on_begin)
+    if not _tells_outcomes(type(backend)):
+        return _each(_one_at_a_time(backend, messages, on_begin), on_wait)
+    detailed: Iterator[Outcome]
+    if _tells_waits(getattr(backend.deliver, "__func__", backend.deliver)):
+        detailed = backend.deliver(messages, on_begin, on_wait=on_wait)
         return detailed
-    return _one_at_a_time(backend, messages, on_begin)
+    detailed = backend.deliver(messages, on_begin)
+    return _each(detailed, on_wait)
+
+
+def _each(outcomes: Iterable[Outcome], on_wait: Callable[[], None]) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        yield outcome
+        on_wait()
+
+
+@functools.lru_cache(maxsize=64)
+def _tells_waits(deliver: Callable[..., Any]) -> bool:
+    return "on_wait" in inspect.signature(deliver).parameters
 
 
 def _tells_outcomes(backend: type) -> bool:

@@ -70,7 +70,7 @@ class Batch:
         self._clock = clock
         self._lock = threading.Lock()
         self._claimed: dict[str, float] = {}  # id -> when, on this process's clock
-        self._turn: tuple[str, float] | None = None  # whose turn it is, and since when
+        self._turns: dict[str, float] = {}  # of those claimed: in the relay's hands, and since when
         self._begun: dict[str, float] = {}
 
     def claimed(self, ids: Iterable[str]) -> None:
@@ -79,10 +79,19 @@ class Batch:
         with self._lock:
             self._claimed.update(dict.fromkeys(ids, now))
 
-    def turn(self, message_id: str) -> None:
-        """It is this one's turn: it is in the relay's hands, and waits for nobody else."""
+    def turn(self, message_id: str) -> bool:
+        """It is this one's turn: it is in the relay's hands, and waits for nobody else. False if it is not ours now."""
         with self._lock:
-            self._turn = message_id, self._clock()
+            if message_id not in self._claimed:
+                return False
+            self._turns[message_id] = self._clock()
+            return True
+
+    def waits(self, ids: Iterable[str]) -> None:
+        """These had their turn, and wait for another one."""
+        with self._lock:
+            for message_id in ids:
+                self._turns.pop(message_id, None)
 
     def begun(self, ids: Iterable[str]) -> None:
         """The last bytes of these are going out now."""
@@ -90,15 +99,15 @@ class Batch:
         with self._lock:
             for message_id in ids:
                 self._claimed.pop(message_id, None)
+                self._turns.pop(message_id, None)
                 self._begun[message_id] = now
 
     def unbegun(self, ids: Iterable[str]) -> None:
-        """The last bytes of these were not written after all: they wait for their turn again, from now on."""
-        now = self._clock()
+        """The last bytes of these were not written, or not for all recipients: they are still at their turn, from now on."""
         with self._lock:
             for message_id in ids:
                 if self._begun.pop(message_id, None) is not None:
-                    self._claimed[message_id] = now
+                    self._claimed[message_id] = self._turns[message_id] = self._clock()
 
     def ended(self, ids: Iterable[str]) -> None:
         """These are recorded, or not ours any more."""
@@ -106,12 +115,14 @@ class Batch:
             for message_id in ids:
                 self._begun.pop(message_id, None)
                 self._claimed.pop(message_id, None)
+                self._turns.pop(message_id, None)
 
     def given_back(self, ids: Iterable[str]) -> None:
         """These were released unless they had begun, in which case the ledger has kept them ours."""
         with self._lock:
             for message_id in ids:
                 self._claimed.pop(message_id, None)
+                self._turns.pop(message_id, None)
 
     def holds(self, message_id: str) -> bool:
         """Whether the message is still ours, as far as this process knows."""
@@ -119,7 +130,7 @@ class Batch:
             return message_id in self._claimed or message_id in self._begun
 
     def waiting(self, longer_than: float = 0.0, turn: float = 0.0) -> list[str]:
-        """Ids claimed at least ``longer_than`` s ago and not begun; the one whose turn it is, ``turn`` s ago."""
+        """Ids claimed at least ``longer_than`` s ago and not begun; those at their turn, ``turn`` s ago."""
         now = self._clock()
         with self._lock:
             return [
@@ -134,15 +145,16 @@ class Batch:
             return list(self._begun)
 
     def busy(self, no_longer_than: float, turn: float | None = None) -> list[str]:
-        """Ids begun at most ``no_longer_than`` s ago and not ended, and the one whose turn it has been no longer.
+        """Ids begun at most ``no_longer_than`` s ago and not ended, and those whose turn it has been no longer.
 
-        ``turn`` is another limit for that one.
+        ``turn`` is another limit for these.
         """
         now = self._clock()
         after = now - (no_longer_than if turn is None else turn)
         with self._lock:
             begun = [message_id for message_id, since in self._begun.items() if since >= now - no_longer_than]
-            return begun + [message_id for message_id in self._claimed if self._is_at_turn(message_id, after)]
+            return begun + [message_id for message_id in self._turns if self._is_at_turn(message_id, after)]
 
     def _is_at_turn(self, message_id: str, after: float) -> bool:
-        return self._turn is not None and self._turn[0] == message_id and self._turn[1] > after
+        since = self._turns.get(message_id)
+        return since is not None and since > after

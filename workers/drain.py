@@ -19,7 +19,6 @@ from mailqueue.ledger.base import Grant, Settlement, Submission
 from mailqueue.ledger.states import State
 from workers import deliver
 from workers.batch import Attempt, Batch
-from workers.retry import until_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -129,7 +128,6 @@ def _claim(process: Process, batch: Batch, parcels: Sequence[Parcel]) -> list[_O
     envelopes = dict(item for parcel in parcels for item in parcel.items)
     number = max(parcel.number for parcel in parcels)
     alone = any(parcel.alone for parcel in parcels)
-    surely = until_recorded(process.give_up())
 
     def claim(ids: Sequence[str]) -> tuple[Sequence[Grant], Sequence[str]]:
         claim = process.ledger.claim(
@@ -138,11 +136,11 @@ def _claim(process: Process, batch: Batch, parcels: Sequence[Parcel]) -> list[_O
         batch.claimed(grant.id for grant in claim.granted)
         return claim.granted, claim.missing
 
-    granted, missing = surely(claim, list(envelopes))
+    granted, missing = process.surely(claim, list(envelopes))
     if missing:
         restored = _restore(process, batch.lane, {message_id: envelopes[message_id] for message_id in missing})
         if restored:
-            again, _ = surely(claim, restored)
+            again, _ = process.surely(claim, restored)
             granted = [*granted, *again]
     return _open(process, batch, granted, envelopes)
 
@@ -171,7 +169,7 @@ def _restore(process: Process, lane: str, lost: dict[str, bytes]) -> list[str]:
         )
     restored = []
     for submission in submissions:
-        acceptance = until_recorded(process.give_up())(process.ledger.accept, lane, [submission], restored=True)
+        acceptance = process.surely(process.ledger.accept, lane, [submission], restored=True)
         if acceptance.lacking:
             logger.error("action=dropped message_id=%s reason=no record and its large parts are gone", submission.id)
         else:
@@ -212,7 +210,7 @@ def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[A
     """Make attempts of what is still ours; what cannot be put together is held, with the reason."""
     opened = [(grant, envelope) for grant, envelope in opened if batch.holds(grant.id)]
     hashes = [key for _grant, envelope in opened for key in envelope.blobs()]
-    blobs = until_recorded(process.give_up())(process.blobs.get, hashes) if hashes else {}
+    blobs = process.surely(process.blobs.get, hashes) if hashes else {}
     attempts: list[Attempt] = []
     for grant, envelope in opened:
         if any(key not in blobs for key in envelope.blobs()):
@@ -233,7 +231,7 @@ def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[A
 def _release(process: Process, batch: Batch, ids: list[str], due_in: float = 0.0, reason: str = "") -> None:
     """Give back messages that have not begun."""
     if ids:
-        until_recorded(process.give_up())(process.ledger.release, ids, batch.token, due_in=due_in, reason=reason)
+        process.surely(process.ledger.release, ids, batch.token, due_in=due_in, reason=reason)
         batch.given_back(ids)
 
 
@@ -246,5 +244,5 @@ def _where(error: Exception) -> str:
 def _hold(process: Process, batch: Batch, grant: Grant, reason: str) -> None:
     logger.error("action=held message_id=%s reason=%s", grant.id, reason)
     settlement = Settlement(grant.id, State.HELD, grant.results, reason=reason)
-    until_recorded(process.give_up())(process.ledger.record, [settlement], batch.token)
+    process.surely(process.ledger.record, [settlement], batch.token)
     batch.ended([grant.id])

@@ -12,9 +12,10 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailqueue import conf
+from mailqueue.errors import LedgerUnavailable
 from mailqueue.lanes import LANES, queue_name
 from mailqueue.ledger.open import open_ledger
 from mailqueue.retry import Policies
@@ -23,6 +24,7 @@ from workers.blobs import BlobCache
 from workers.connections import Connections
 from workers.keeper import Keeper
 from workers.relays import Relays
+from workers.retry import until_recorded
 from workers.stop import StopFlag
 from workers.tap import Tap, open_tap
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from mailqueue.ledger.base import Ledger
 
 __all__ = ["Process", "Worker", "begin", "close", "current", "make_ledger", "stop"]
+
+T = TypeVar("T")
 
 #: s without a look at a broker that has failed. Each may cost seconds, and the claimed mail does not need them.
 TAP_PAUSE = 5.0
@@ -106,6 +110,17 @@ class Process:
             return bool(deadline) and time.monotonic() > deadline[0]
 
         return over
+
+    def surely(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """A call to the ledger, repeated until it is taken: nothing further is begun before that.
+
+        Raises LedgerUnavailable only some time after a shutdown has begun.
+        """
+        try:
+            return call(*args, **kwargs)
+        except LedgerUnavailable as error:
+            answer: T = until_recorded(self.give_up(), error)(call, *args, **kwargs)
+            return answer
 
     def lanes(self) -> list[str]:
         """The lanes that this worker consumes, in priority order."""

@@ -42,22 +42,34 @@ def reconnecting(
     )
 
 
-def until_recorded(give_up: Callable[[], bool]) -> Retrying:
+def until_recorded(give_up: Callable[[], bool], first: LedgerUnavailable | None = None) -> Callable[..., Any]:
     """Patience with the ledger: repeat a call until the store takes it, or until ``give_up`` says that we must stop.
 
-    Every call of the ledger is safe to repeat under the same token; giving up leaves the rest to the lease.
+    Every call of the ledger is safe to repeat under the same token; giving up leaves the rest to the lease. ``first``
+    is what the first try has failed with, if it was made already: the next one waits.
     """
+    failed = [first] if first is not None else []
 
     def stop(_state: RetryCallState) -> bool:
         return give_up()
 
-    return Retrying(
+    patience = Retrying(
         retry=retry_if_exception_type(LedgerUnavailable),
         stop=stop,
         wait=wait_random_exponential(multiplier=0.1, max=5),
         before_sleep=_say,
         reraise=True,
     )
+
+    def repeat(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        def attempt() -> Any:
+            if failed:
+                raise failed.pop()
+            return call(*args, **kwargs)
+
+        return patience(attempt)
+
+    return repeat
 
 
 def _say(state: RetryCallState) -> None:

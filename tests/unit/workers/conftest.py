@@ -87,6 +87,42 @@ class StubBackend:
             yield Outcome(message, Ending.ANSWERED, {r: self.answers.get(r, OK) for r in recipients})
 
 
+class WindowBackend(StubBackend):
+    """Takes ``window`` messages at a time, begins them together, and answers one after the other.
+
+    ``script`` has a step per message of a window: None answers it; an ending is that of it and of all behind it, their
+    connection lost; "wait" waits for the relay first.
+    """
+
+    def __init__(self, window=3):
+        super().__init__()
+        self.window = window
+        self.groups = []
+
+    def deliver(self, messages, on_begin, on_wait=None):
+        self.open()
+        messages = iter(messages)
+        while group := list(itertools.islice(messages, self.window)):
+            self.groups.append([message.subject for message in group])
+            group = [message for message, ours in zip(group, on_begin(group), strict=True) if ours]
+            for place, message in enumerate(group):
+                step = self.script.pop(0) if self.script else None
+                if callable(step):
+                    step = step(message)
+                if isinstance(step, Ending):
+                    yield from self._lose(group[place:], step)
+                if step == "wait":
+                    on_wait()
+                recipients = message.recipients()
+                self.sent.append((message.subject, tuple(recipients)))
+                yield Outcome(message, Ending.ANSWERED, {r: self.answers.get(r, OK) for r in recipients})
+
+    def _lose(self, group, ending):
+        for message in group:
+            yield Outcome(message, ending, reason="link lost")
+        raise RelayTrouble("link lost", stage="content" if ending is Ending.UNSENT else "final", reconnect=True)
+
+
 class StubTap:
     """A lane's queue as a list of parcels, and lanes that have mail."""
 
@@ -117,6 +153,14 @@ def backend(monkeypatch):
 
 
 @pytest.fixture
+def window(monkeypatch):
+    """A backend that sends three messages at a time; to be asked for before ``process``."""
+    backend = WindowBackend()
+    monkeypatch.setattr(backends, "build", lambda _relay: backend)
+    return backend
+
+
+@pytest.fixture
 def tap():
     return StubTap()
 
@@ -127,7 +171,9 @@ def stop():
 
 
 @pytest.fixture
-def process(backend, tap, stop, monkeypatch):
+def process(request, tap, stop, monkeypatch):
+    if "window" not in request.fixturenames:
+        request.getfixturevalue("backend")
     conf.configure(MAILQUEUE_LEDGER_URL=f"memory://workers-{next(_number)}", MAILQUEUE_RETRY_DELAYS=[60])
     queues = SimpleNamespace(consume_from={"mailqueue.urgent": None, "mailqueue.default": None, "mailqueue.bulk": None})
     process = Process(SimpleNamespace(amqp=SimpleNamespace(queues=queues)), worker=Worker(stop=stop))

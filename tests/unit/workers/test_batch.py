@@ -53,13 +53,31 @@ def test_the_one_whose_turn_it_is_does_not_wait(batch, now):
     assert batch.busy(no_longer_than=60) == []
 
 
-def test_a_turn_ends_with_the_next_one(batch, now):
-    batch.claimed(["1", "2"])
-    batch.turn("1")
-    batch.turn("2")
-    assert batch.busy(no_longer_than=60) == ["2"]
+def test_all_that_was_fed_is_at_its_turn_until_it_ends_or_waits_again(batch):
+    batch.claimed(["1", "2", "3", "4"])
+    assert all(batch.turn(message_id) for message_id in "123")
+    assert batch.busy(no_longer_than=60) == ["1", "2", "3"]
     batch.ended(["2"])
+    batch.waits(["3"])
+    assert batch.busy(no_longer_than=60) == ["1"]
+    assert batch.waiting(longer_than=0, turn=60) == ["3", "4"]
+
+
+def test_what_is_not_ours_has_no_turn(batch):
+    batch.claimed(["1"])
+    batch.given_back(["1"])
+    assert not batch.turn("1")
     assert batch.busy(no_longer_than=60) == []
+
+
+def test_what_was_unbegun_is_still_at_its_turn(batch, now):
+    batch.claimed(["1"])
+    batch.turn("1")
+    batch.begun(["1"])
+    now[0] += 10
+    batch.unbegun(["1"])
+    assert batch.waiting(longer_than=0, turn=60) == []
+    assert batch.busy(no_longer_than=5) == ["1"]
 
 
 def test_what_was_unbegun_waits_anew(batch, now):

@@ -7,7 +7,7 @@ import pytest
 from mailqueue.errors import RelayTrouble
 from mailqueue.ledger.base import Grant
 from workers.batch import Attempt
-from workers.evidence import Evidence
+from workers.evidence import Evidence, Tally
 
 DROPPED = RelayTrouble("dropped", stage="mail", reconnect=True)
 SILENT = RelayTrouble("timed out", stage="mail")
@@ -101,7 +101,19 @@ def test_a_silent_relay_loses_one_answer_only(evidence):
     ("troubles", "over"),
     [([], ""), (["m1"], "m1"), (["m1", "m1"], "m1"), (["m1", "m2"], ""), (["m1", None], ""), ([None, "m1"], "")],
 )
-def test_it_knows_whether_all_trouble_was_over_one_message(evidence, troubles, over):
+def test_it_knows_whether_all_trouble_was_over_one_message(troubles, over):
+    tally = Tally()
     for message_id in troubles:
-        evidence.trouble(attempt(message_id) if message_id else None)
-    assert evidence.over == over
+        Evidence(tally).trouble(attempt(message_id) if message_id else None)
+    assert (tally.over or "") == over
+
+
+def test_connections_to_one_relay_share_what_it_has_done(evidence):
+    tally = Tally()
+    one, two, message = Evidence(tally), Evidence(tally), attempt()
+    assert not one.unsent(message, DROPPED, first=True, others=True)
+    two.answered()
+    assert one.unsent(message, DROPPED, first=True, others=True)
+    one.answer_lost()
+    two.answer_lost()
+    assert not one.worth_another(DROPPED)
