@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from mailqueue.errors import ImproperlyConfigured
+from mailqueue.ledger.client import Client
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.ledger.redis import RedisLedger
 
@@ -83,7 +84,7 @@ def open_ledger(
             "(percent-encode a : / or @ in a password)"
         ) from None
     return RedisLedger(
-        client,
+        Client(client),
         prefix=prefix,
         lease_seconds=lease_seconds,
         retention=retention,

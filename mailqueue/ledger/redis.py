@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from mailqueue.ledger.base import Checkup, Draft, Settlement, Submission
+    from mailqueue.ledger.client import Client
     from mailqueue.outcome import Result
 
 __all__ = ["RedisLedger"]
@@ -45,7 +46,7 @@ class RedisLedger(Ledger):
     """A ledger behind ``client``, which answers bytes and has its own timeouts. Safe across threads and fork.
 
     Args:
-        client: A redis-py client (``decode_responses=False``, no retries of its own).
+        client: Ours or redis-py's (``decode_responses=False``, no retries of its own).
         prefix: What the names of all keys begin with, in braces: the hash tag that keeps them in one slot.
         lease_seconds: How long a claim stands without a sign of life, in s.
         retention: How long final records are kept, in s.
@@ -56,7 +57,7 @@ class RedisLedger(Ledger):
 
     def __init__(
         self,
-        client: Redis,
+        client: Client | Redis,
         *,
         prefix: str = "mailqueue",
         lease_seconds: float = 30.0,

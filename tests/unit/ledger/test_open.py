@@ -77,7 +77,7 @@ def test_answers_are_octets_and_timeouts_ours_whatever_the_url_says():
     used = options(ledger)
     assert "decode_responses" not in used
     assert (used["socket_timeout"], used["protocol"]) == (1.0, 2)
-    assert ledger._client.get_encoder().decode_responses is False
+    assert ledger._client.connection_pool.get_encoder().decode_responses is False
 
 
 @pytest.mark.parametrize(
