@@ -11,7 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
-from mailqueue.conf import checks, django, url
+from mailqueue.conf import checks, django, environment, url
 from mailqueue.conf.kinds import Kind
 from mailqueue.conf.nearest import nearest
 from mailqueue.conf.secret import Secret, SecretURL
@@ -48,7 +48,7 @@ _CODE, _DJANGO, _ENVIRONMENT, _DEFAULT = "configure()", "Django's settings", "th
 
 _lock = threading.Lock()
 _configured: dict[str, Any] = {}  # replaced as a whole, so that readers need no lock
-_converted: dict[str, tuple[str, str, Any]] = {}  # by name: source, text, and what it stands for, converted once
+_converted: dict[str, tuple[str, Any, Any]] = {}  # by name: source, value there, and what it stands for
 
 
 def configure(**settings: Any) -> None:
@@ -154,7 +154,7 @@ def _find(setting: Setting) -> tuple[str, Any]:
     raw = django.explicit(name)
     if raw is not _UNSET and (raw is not None or optional):
         return _DJANGO, raw
-    if name in os.environ:  # asked first: get() catches an exception for each name that is not there
+    if environment.has(name):
         raw = os.environ[name]
         if raw or setting.kind.blank:  # NAME= stands for "unset", save where empty is a value
             return _ENVIRONMENT, raw
@@ -165,17 +165,26 @@ def _current(setting: Setting) -> tuple[Any, str]:
     """The value of ``setting`` now, and the problem with it, if there is one. A producer asks for several a mail."""
     source, raw = _find(setting)
     known = _converted.get(setting.name)
-    if known is not None and known[0] is source and known[1] == raw:
+    if known is not None and known[0] is source and (known[1] is raw or (source is _ENVIRONMENT and known[1] == raw)):
         return known[2], ""
     value, problem = _convert(setting, source, raw)
-    if not problem and setting.kind.shared and isinstance(raw, str):
+    if not problem and setting.kind.shared and isinstance(raw, _UNCHANGING) and not _follows(setting, source):
         _converted[setting.name] = source, raw, value
     return value, problem
 
 
+#: Types of values that are converted once, for as long as they stand in their place.
+_UNCHANGING = (str, int, float, tuple)
+
+
+def _follows(setting: Setting, source: str) -> bool:
+    """Whether the value is that of another setting."""
+    return source is _DEFAULT and setting.name == "MAILQUEUE_LEDGER_URL"
+
+
 def _convert(setting: Setting, source: str, raw: Any) -> tuple[Any, str]:
     """The value that ``raw`` stands for, and the problem with it, if there is one."""
-    if source is _DEFAULT and setting.name == "MAILQUEUE_LEDGER_URL":
+    if _follows(setting, source):
         return _ledger_from_broker()
     if raw is None:
         return None, ""

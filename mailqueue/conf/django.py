@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any
 
+from mailqueue.conf import environment
 from mailqueue.conf.table import REPLACED_BY_MAILERS
 
 __all__ = ["UNSET", "explicit", "names"]
@@ -25,14 +26,14 @@ def explicit(name: str) -> Any:
 
     With MAILERS defined (Django 6.1), the settings that it replaces count as unset: reading one would raise.
     """
-    if "django.conf" not in sys.modules and "DJANGO_SETTINGS_MODULE" not in os.environ:
-        return UNSET
     holder = _holder()
     if holder is None:
         return UNSET
     if name in REPLACED_BY_MAILERS and holder.is_overridden("MAILERS") and hasattr(holder, "MAILERS"):
         return UNSET
-    value = getattr(holder, name, UNSET)  # deleted by a test, it is overridden and yet not there
+    value = getattr(holder, name, UNSET)
+    if value is UNSET:  # so most of ours; or deleted by a test, and then overridden and yet not there
+        return UNSET
     if holder.is_overridden(name) or value != getattr(sys.modules["django.conf"].global_settings, name, UNSET):
         return value
     return UNSET
@@ -47,17 +48,22 @@ def names() -> list[str]:
 def _holder() -> Any:
     """The object that holds Django's settings at this moment, or None."""
     module = sys.modules.get("django.conf")
-    if module is None and os.environ.get("DJANGO_SETTINGS_MODULE"):
+    if module is None:
+        if not environment.has("DJANGO_SETTINGS_MODULE") or not os.environ["DJANGO_SETTINGS_MODULE"]:
+            return None
         module = _import_django()
     settings = getattr(module, "settings", None)  # None as well while django.conf itself is being imported
     if settings is None:
         return None
-    if not settings.configured:
+    # The holder rather than `settings`: Django 6.1 warns whoever reads an EMAIL_* from the latter. It has no public
+    # name, and `settings` is slow to say even whether it is configured.
+    held = object.__getattribute__(settings, "_wrapped")
+    if held is sys.modules["django.utils.functional"].empty:
         if not os.environ.get("DJANGO_SETTINGS_MODULE"):
             return None
         settings.is_overridden("MAILERS")  # has Django load the module; what is wrong with it is Django's to tell
-    # The holder rather than `settings`: Django 6.1 warns whoever reads an EMAIL_* from the latter.
-    return settings._wrapped  # noqa: SLF001 - the holder has no public name
+        held = object.__getattribute__(settings, "_wrapped")
+    return held
 
 
 def _import_django() -> Any:

@@ -101,6 +101,17 @@ class TestSources:
         conf.get("ADMINS").append("eve@example.org")
         assert conf.get("ADMINS") == ["ann@example.org"]
 
+    def test_a_value_that_is_equal_to_the_last_one_and_no_value_here_is_told(self):
+        conf.configure(MAILQUEUE_BATCH_MESSAGES=1)
+        assert conf.get("MAILQUEUE_BATCH_MESSAGES") == 1
+        conf._configured = {"MAILQUEUE_BATCH_MESSAGES": True}
+        assert "no whole number" in problem("MAILQUEUE_BATCH_MESSAGES")
+
+    def test_the_ledger_follows_the_broker(self, monkeypatch):
+        for host in ("one", "two"):
+            monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://{host}/0")
+            assert conf.get("MAILQUEUE_LEDGER_URL") == f"redis://{host}/0"
+
     def test_an_unknown_name_is_told_with_the_nearest_known_one(self):
         assert problem("EMAIL_PROT") == "EMAIL_PROT is no setting; did you mean EMAIL_PORT?"
         with pytest.raises(ImproperlyConfigured, match="did you mean MAILERS"):
