@@ -15,7 +15,7 @@ from mailqueue.outcome import Verdict
 if TYPE_CHECKING:
     from mailqueue.smtp.reply import Reply
 
-__all__ = ["Meaning", "Scope", "Stage", "classify"]
+__all__ = ["Meaning", "Scope", "Stage", "classify", "goes_on"]
 
 
 class Stage(enum.StrEnum):
@@ -30,7 +30,7 @@ class Stage(enum.StrEnum):
     RCPT = "rcpt"
     DATA = "data"
     CONTENT = "content"  # while it goes out; a relay that cannot wait for its end says something all the same
-    FINAL = "final"  # the dot that ends the content
+    FINAL = "final"  # the dot, or the last chunk, that ends the content
     RSET = "rset"
     QUIT = "quit"
     IDLE = "idle"  # nothing was asked; 421 is the only thing a relay may say unasked
@@ -50,12 +50,14 @@ class Meaning:
     """``verdict`` for now or for good on whatever ``scope`` names.
 
     ``surprise`` marks a reply that the protocol does not allow there: commands and replies may be out of step, so the
-    connection must not be used any more.
+    connection must not be used any more. ``closing``: the relay hangs up now, and does nothing more of what it was
+    asked (RFC 5321 section 3.8).
     """
 
     verdict: Verdict
     scope: Scope
     surprise: bool = False
+    closing: bool = False
 
 
 # The first digit that says "go on" (RFC 5321 section 4.2.1): 3yz where more is to be sent, 2yz otherwise.
@@ -78,14 +80,19 @@ _SCOPES: dict[Stage, Scope] = dict.fromkeys(Stage, Scope.RELAY) | {
 _LOGIN = frozenset({530, 534, 535, 538})
 
 
+def goes_on(code: int, stage: Stage) -> bool:
+    """Whether a reply with ``code`` is the usual one to ``stage``, and says no more than that all is well."""
+    return code // 100 in _GO_ON[stage]
+
+
 def classify(reply: Reply, stage: Stage) -> Meaning:
     """What ``reply`` means as the answer to ``stage``."""
     digit = reply.code // 100
     scope = _SCOPES[stage]
-    if digit in _GO_ON[stage]:
+    if goes_on(reply.code, stage):
         return Meaning(Verdict.ACCEPTED, scope)
     if reply.code == 421:  # "closing transmission channel", at any time (RFC 5321 section 3.8)
-        return Meaning(Verdict.DEFERRED, Scope.RELAY)
+        return Meaning(Verdict.DEFERRED, Scope.RELAY, closing=True)
     if digit not in (4, 5) or stage is Stage.IDLE:
         return Meaning(Verdict.DEFERRED, Scope.RELAY, surprise=True)
     if stage is Stage.MAIL and reply.code in _LOGIN:

@@ -24,6 +24,8 @@ _LINE_OCTETS = 8192  # smtplib's _MAXLINE; RFC 5321 section 4.5.3.1.5 says 512
 _REPLY_LINES = 256
 _REPLY_OCTETS = 65536
 _BLOCK = 4096
+_GULP = 65536  # octets read at once while many replies are expected
+_ENDLESS = b"a reply without end"
 
 # RFC 5321 section 4.2; the text may hold anything, and a bare LF may end a line, as smtplib has it.
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
@@ -35,16 +37,18 @@ class ReplyReader:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = bytearray()
+        self._lines: list[bytes] = []  # of a reply that is not whole yet
+        self._size = 0  # its octets
         self._broken = False
 
     @property
     def pending(self) -> bool:
         """Whether octets have arrived that no command has asked for yet."""
-        return bool(self._buffer)
+        return bool(self._buffer or self._lines)
 
     def unasked(self) -> bool:
         """Whether the relay has said something that no command asked for, or has hung up. Does not wait."""
-        if self._buffer or self._broken:
+        if self.pending or self._broken:
             return True
         if not _may_be_readable(self._sock):
             return False
@@ -60,6 +64,10 @@ class ReplyReader:
             self._sock.settimeout(usual)
         return True
 
+    def arrives(self, timeout: float) -> bool:
+        """Whether something may be read within ``timeout`` s."""
+        return self.pending or self._broken or _may_be_readable(self._sock, timeout)
+
     def read(self, timeout: float | None) -> tuple[int, bytes]:
         """The next reply: its code, and its lines without the codes, joined by LF.
 
@@ -67,11 +75,10 @@ class ReplyReader:
         of one, has the code ``GARBAGE``, and so has everything after it. Raises smtplib.SMTPServerDisconnected when
         the connection ends or the time is over (its cause is then a TimeoutError).
         """
-        if self._broken:
-            return GARBAGE, b"after what was no reply"
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            reply = self._reply(deadline)
+            while (reply := self.take()) is None:
+                self._fill(deadline)
             if timeout is not None:
                 self._sock.settimeout(timeout)
         except OSError as error:
@@ -93,35 +100,53 @@ class ReplyReader:
     def close(self) -> None:
         """Forget what was not read. The socket is its owner's to close."""
         self._buffer.clear()
+        self._lines.clear()
 
-    def _reply(self, deadline: float | None) -> tuple[int, bytes]:
-        lines: list[bytes] = []
-        size = 0
-        while True:
-            line = self._line(deadline)
-            match = None if line is None else _LINE.fullmatch(line)
-            size += len(line or b"")
-            if line is None or len(lines) >= _REPLY_LINES or size > _REPLY_OCTETS:
-                return self._garbage(b"a reply without end")
-            if match is None:
-                return self._garbage(line[:80])
-            lines.append((match[3] or b"").strip(b" \t\r\n"))
-            if match[2] != b"-":
-                return int(match[1]), b"\n".join(lines)
+    def take(self) -> tuple[int, bytes] | None:
+        """The next reply, as ``read`` gives it, if the whole of it has arrived. Does not wait."""
+        if self._broken:
+            return GARBAGE, b"after what was no reply"
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            reply = self._line(line)
+            if reply is not None:
+                return reply
+        return self._garbage(_ENDLESS) if len(self._buffer) > _LINE_OCTETS else None
+
+    def receive(self) -> bool:
+        """Read what has arrived off a socket that does not block; whether that was anything. Raises OSError."""
+        try:
+            octets = self._sock.recv(_GULP)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        if not octets:
+            raise ConnectionError("end of file")
+        self._buffer += octets
+        return True
+
+    def _line(self, line: bytes) -> tuple[int, bytes] | None:
+        """One more line; the reply if that was its last one."""
+        self._size += len(line)
+        if len(line) > _LINE_OCTETS or len(self._lines) >= _REPLY_LINES or self._size > _REPLY_OCTETS:
+            return self._garbage(_ENDLESS)
+        match = _LINE.fullmatch(line.rstrip(b"\r"))
+        if match is None:
+            return self._garbage(line[:80])
+        code, more, text = match.groups(b"")
+        text = text.strip(b" \t\r\n")
+        if more == b"-":
+            self._lines.append(text)
+            return None
+        if self._lines:
+            text = b"\n".join((*self._lines, text))
+            self._lines.clear()
+        self._size = 0
+        return int(code), text
 
     def _garbage(self, text: bytes) -> tuple[int, bytes]:
         self._broken = True
         return GARBAGE, text
-
-    def _line(self, deadline: float | None) -> bytes | None:
-        """The next line without its end; None if it is too long."""
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > _LINE_OCTETS:
-                return None
-            self._fill(deadline)
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return line.rstrip(b"\r") if end <= _LINE_OCTETS else None
 
     def _fill(self, deadline: float | None) -> None:
         if deadline is not None:
@@ -135,10 +160,10 @@ class ReplyReader:
         self._buffer += octets
 
 
-def _may_be_readable(sock: socket.socket) -> bool:
+def _may_be_readable(sock: socket.socket, timeout: float = 0) -> bool:
     """Whether trying to read is worth its 4 us; asking the system takes 1 (measured)."""
     if not hasattr(select, "poll") or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
         return True  # no poll on Windows; and TLS may have read more from the system than it has handed out
     poll = select.poll()
     poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(timeout * 1000))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from mailqueue.errors import RelayTrouble
 from mailqueue.outcome import Ending, Result, Verdict
-from mailqueue.smtp.classify import Meaning, Scope, Stage, classify
+from mailqueue.smtp.classify import Meaning, Scope, Stage, classify, goes_on
 from mailqueue.smtp.connection import read_reply, reader_of
+from mailqueue.smtp.offer import Offer, beyond_ascii
 from mailqueue.smtp.reply import Reply, reply_text
 from mailqueue.smtp.timeouts import Timeouts
 from mailqueue.smtp.trouble import may_pass, trouble_with
@@ -21,10 +22,12 @@ from mailqueue.smtp.trouble import may_pass, trouble_with
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Answer", "Mail", "Session"]
+__all__ = ["GRACE", "Answer", "Mail", "Session", "ascii_only", "with_final_dot"]
 
 _CRLF = b"\r\n"
 _BLOCK = 65536  # octets handed to the network at a time, each within its own timeout (RFC 5321 section 4.5.3.2.5)
+#: s; when nothing has come for so long, the wait is one in which other work can be done.
+GRACE = 0.01
 _PROBE = 5.0  # s; a relay that needs longer for RSET is no faster than a new connection
 
 # RFC 6531 section 3.5
@@ -89,7 +92,11 @@ class Session:
 
     def __init__(self, connection: smtplib.SMTP, timeouts: Timeouts | None = None) -> None:
         self.connection = connection
-        self._timeouts = timeouts or Timeouts.uniform(None)
+        self.timeouts = timeouts or Timeouts.uniform(None)
+        self.served = 0  # messages that the relay has answered for, on this connection
+        self.accepts = b""  # with which words it accepted the last one
+        self.check: bytes | None = None  # what ``in_step`` gave, for those who ask once
+        self.on_wait: Callable[[], None] | None = None  # called when the relay has been silent for a moment
 
     @property
     def closed(self) -> bool:
@@ -108,7 +115,7 @@ class Session:
         """
         current = _Transaction(mail)
         try:
-            return self._mail(current) or self._recipients(current) or self._content(current, begin)
+            answer = self._mail(current) or self._recipients(current) or self._content(current, begin)
         except smtplib.SMTPServerDisconnected as error:
             return self._lost(current, error)
         except BaseException:
@@ -117,6 +124,31 @@ class Session:
             else:
                 self.abort()
             raise
+        self.served += answer.ending in {Ending.ANSWERED, Ending.PROGRESS}
+        return answer
+
+    def in_step(self) -> bytes | None:
+        """What the relay says to RSET, if it answers two commands that come in one packet, as PIPELINING has it.
+
+        A relay, or a firewall before it, that loses what comes behind a command is found out like this at no
+        message's cost. If the second reply does not come within seconds, the connection is closed.
+        """
+        limit = min(_PROBE, self.timeouts.command or _PROBE)
+        try:
+            if reader_of(self.connection).unasked():
+                return None
+            self._limit(limit)
+            self.connection.send("rset\r\nnoop\r\n")
+            code, text = read_reply(self.connection, limit)
+            others = read_reply(self.connection, limit)[0], *([0] if reader_of(self.connection).pending else [])
+        except smtplib.SMTPServerDisconnected:
+            self.abort()
+            return None
+        if all(goes_on(each, Stage.RSET) for each in (code, *others)):
+            return text
+        if len(others) > 1 or not goes_on(code, Stage.RSET):
+            self.abort()
+        return None
 
     def probe(self) -> bool:
         """Whether the relay still answers RSET, within seconds. If not, the connection is closed."""
@@ -143,33 +175,18 @@ class Session:
 
     def _mail(self, current: _Transaction) -> Answer | None:
         mail = current.mail
-        international = not all(map(str.isascii, (mail.sender, *mail.recipients)))
-        if international and not self.connection.has_extn("smtputf8"):
+        international = beyond_ascii(mail)
+        offer = Offer.of(self.connection)
+        if international and not offer.utf8:
             international = False
-            answer = self._ascii_only(current)
-            if answer is not None:
-                return answer
-        parameters = ""
-        if self.connection.has_extn("size"):
-            parameters += f" SIZE={len(mail.content)}"
-        if self.connection.has_extn("8bitmime") and not mail.content.isascii():
-            parameters += " BODY=8BITMIME"
-        if international:
-            parameters += " SMTPUTF8"
+            refused = ascii_only(mail)
+            if isinstance(refused, Answer):
+                return refused
+            current.results = refused
+        command = offer.mail(mail, international=international)
         self.connection.command_encoding = "utf-8" if international else "ascii"
-        reply, meaning = self._exchange(f"mail FROM:<{mail.sender}>{parameters}", Stage.MAIL)
+        reply, meaning = self._exchange(command, Stage.MAIL)
         return None if meaning.verdict is Verdict.ACCEPTED else self._refused(current, reply, meaning)
-
-    def _ascii_only(self, current: _Transaction) -> Answer | None:
-        """SMTPUTF8 is not offered: refuse those recipients who need it, all of them if the sender does."""
-        mail = current.mail
-        refused = Result(Verdict.REFUSED, _NOT_ASCII)
-        if not mail.sender.isascii():
-            return Answer(Ending.ANSWERED, current.settle_all(refused), stage=Stage.MAIL, reply=_NOT_ASCII)
-        current.results = {recipient: refused for recipient in mail.recipients if not recipient.isascii()}
-        if len(current.results) == len(mail.recipients):
-            return Answer(Ending.ANSWERED, current.results, stage=Stage.RCPT, reply=_NOT_ASCII)
-        return None
 
     def _recipients(self, current: _Transaction) -> Answer | None:
         current.stage = Stage.RCPT
@@ -203,21 +220,22 @@ class Session:
         if meaning.verdict is not Verdict.ACCEPTED:
             return self._refused(current, reply, meaning)
         result = Result(Verdict.ACCEPTED, reply)
+        self.accepts = reply.text.encode()
         results = current.results | dict.fromkeys(current.accepted, result)
         return Answer(Ending.PROGRESS if current.rest else Ending.ANSWERED, results, rest=current.rest)
 
     def _deliver_content(self, current: _Transaction) -> tuple[Reply, Meaning]:
         """Send the content and the final dot; the reply to it, or what the relay could not keep to itself before."""
         if reader_of(self.connection).pending:
-            return self._reply(Stage.CONTENT, self._timeouts.data)  # it came with the 354: nothing was sent
+            return self._reply(Stage.CONTENT, self.timeouts.data)  # it came with the 354: nothing was sent
         current.stage = Stage.CONTENT
-        octets = _with_final_dot(current.mail.content)
-        self._limit(self._timeouts.block)
+        octets = with_final_dot(current.mail.content)
+        self._limit(self.timeouts.block)
         for start in range(0, len(octets), _BLOCK):
             last = start + _BLOCK >= len(octets)
             if last and reader_of(self.connection).unasked():
                 # Taken for the reply to the final dot, a "250" that came before it would lose the message.
-                return self._reply(Stage.CONTENT, self._timeouts.data)
+                return self._reply(Stage.CONTENT, self.timeouts.data)
             # A send that fails may have taken all of its octets all the same: nothing tells how many.
             current.sealed = last
             try:
@@ -225,12 +243,12 @@ class Session:
             except smtplib.SMTPServerDisconnected as error:
                 return self._last_words(error)
         current.stage = Stage.FINAL
-        return self._reply(Stage.FINAL, self._timeouts.final)
+        return self._reply(Stage.FINAL, self.timeouts.final)
 
     def _last_words(self, error: smtplib.SMTPServerDisconnected) -> tuple[Reply, Meaning]:
         """What the relay said before it hung up in the midst of the content (552, too large), if it said anything."""
         if not self.closed and may_pass(error) and reader_of(self.connection).unasked():
-            return self._reply(Stage.CONTENT, self._timeouts.data)
+            return self._reply(Stage.CONTENT, self.timeouts.data)
         raise error
 
     # -- endings
@@ -285,7 +303,7 @@ class Session:
     def _exchange(self, command: str, stage: Stage, timeout: float | None = None) -> tuple[Reply, Meaning]:
         """Send ``command`` and read its reply. Raises smtplib.SMTPServerDisconnected."""
         if timeout is None:
-            timeout = self._timeouts.reply(stage)
+            timeout = self.timeouts.reply(stage)
         reader = reader_of(self.connection)
         if reader.pending or (stage is Stage.MAIL and reader.unasked()):
             # The relay has said more than it was asked. Taken for the reply to this command, that would put all the
@@ -296,6 +314,8 @@ class Session:
         return self._reply(stage, timeout)
 
     def _reply(self, stage: Stage, timeout: float | None) -> tuple[Reply, Meaning]:
+        if self.on_wait is not None and not reader_of(self.connection).arrives(GRACE):
+            self.on_wait()
         code, text = read_reply(self.connection, timeout)
         reply = Reply(code, reply_text(text))
         return reply, classify(reply, stage)
@@ -306,7 +326,18 @@ class Session:
             sock.settimeout(timeout)
 
 
-def _with_final_dot(content: bytes) -> bytes:
+def ascii_only(mail: Mail) -> Answer | dict[str, Result]:
+    """For a relay without SMTPUTF8: refuse those recipients who need it. An answer if that leaves nobody."""
+    refused = Result(Verdict.REFUSED, _NOT_ASCII)
+    if not mail.sender.isascii():
+        return Answer(Ending.ANSWERED, dict.fromkeys(mail.recipients, refused), stage=Stage.MAIL, reply=_NOT_ASCII)
+    results = {recipient: refused for recipient in mail.recipients if not recipient.isascii()}
+    if len(results) == len(mail.recipients):
+        return Answer(Ending.ANSWERED, results, stage=Stage.RCPT, reply=_NOT_ASCII)
+    return results
+
+
+def with_final_dot(content: bytes) -> bytes:
     """The content as smtplib writes it: lines that begin with a dot get another one, and a dot ends it."""
     stuffed = content.replace(b"\n.", b"\n..")
     if stuffed.startswith(b"."):

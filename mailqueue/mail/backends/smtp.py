@@ -1,6 +1,6 @@
 """The backend that sends: Django's SMTP backend, which also tells what became of every recipient.
 
-Opens, closes and translates; the transactions are ``smtp.session``'s, the bytes ``mail.render``'s.
+Opens, closes and translates; the transactions are ``smtp.session``'s and ``smtp.stream``'s, the bytes ``mail.render``'s.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from typing import TYPE_CHECKING, Any
 from mailqueue import conf
 from mailqueue.errors import RelayTrouble
 from mailqueue.mail.backends.base import BaseEmailBackend
-from mailqueue.mail.letter import BAD_MESSAGE, Letter, bad_message
+from mailqueue.mail.letter import Letter
+from mailqueue.mail.turn import Feed, Turn
 from mailqueue.mail.utils import DNS_NAME
-from mailqueue.outcome import Ending, Outcome, Verdict
+from mailqueue.outcome import Verdict
 from mailqueue.smtp.classify import Stage
-from mailqueue.smtp.connection import Connection, TLSConnection
+from mailqueue.smtp.connection import Connection, TLSConnection, reader_of
 from mailqueue.smtp.exceptions import as_smtplib
+from mailqueue.smtp.habits import Habits
+from mailqueue.smtp.offer import Offer
 from mailqueue.smtp.session import Session
+from mailqueue.smtp.stream import Stream
 from mailqueue.smtp.timeouts import RFC_5321, Timeouts
 from mailqueue.smtp.trouble import trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mailqueue.outcome import OnBegin, Result
-    from mailqueue.smtp.reply import Reply
+    from mailqueue.outcome import OnBegin, Outcome, Result
     from mailqueue.smtp.session import Answer, Mail
 
 __all__ = ["EmailBackend"]
@@ -117,6 +120,10 @@ class EmailBackend(BaseEmailBackend):
         self.connection: smtplib.SMTP | None = None
         self._partial_connection: smtplib.SMTP | None = None  # open, but not in TLS or not logged in yet
         self._session: Session | None = None
+        #: Messages unanswered at most, for a relay that offers PIPELINING; 1 sends one at a time, None is for what
+        #: the round trip and the relay's pace call for.
+        self.window: int | None = None
+        self._habits = Habits()
         self._silenced: OSError | None = None  # what open() last failed with silently
         self._stage = Stage.CONNECT  # how far the last open() came
         self._lock = threading.RLock()
@@ -264,46 +271,103 @@ class EmailBackend(BaseEmailBackend):
 
     # -- delivery with an outcome per recipient
 
-    def deliver(self, messages: Iterable[Any], on_begin: OnBegin | None = None) -> Iterator[Outcome]:
-        """Send ``messages`` one by one over the connection, opened if need be; yields what became of each.
+    def deliver(
+        self,
+        messages: Iterable[Any],
+        on_begin: OnBegin | None = None,
+        on_wait: Callable[[], None] | None = None,
+    ) -> Iterator[Outcome]:
+        """Send ``messages`` over the connection, opened if need be; yields what became of each, as replies are read.
 
-        ``on_begin`` is called with ``[message]`` right before DATA. A message for which it says False is taken back
-        and has no outcome; the others have one, and before it PROGRESS if the relay takes not all of their recipients
-        in one transaction. Results go by the strings of ``message.recipients()``.
+        A relay that offers PIPELINING has several messages unanswered, as many as ``window`` allows; they are taken
+        from ``messages`` as there is room for them. Any other is sent one by one, and so is the first message on a
+        connection: a relay that takes nothing is not met with a window full of mail.
 
-        Raises RelayTrouble, the connection closed, when the relay stands in the way. The message it happened at, if
-        any, has its outcome before that (UNSENT, UNKNOWN or the answer it got); the ones behind it were not sent.
-        Calling again with those connects anew. ``fail_silently`` means nothing here. For one thread at a time.
+        ``on_begin`` is called with the messages whose last bytes go out next, before that of any of them does: those
+        of a window, or one. A message for which it says False is taken back and has no outcome; the others have one,
+        and before it PROGRESS if the relay takes not all of their recipients in one transaction. ``on_wait`` is called
+        when there were outcomes, and the relay has now been silent for 10 ms. Results go by the strings of
+        ``message.recipients()``.
+
+        Raises RelayTrouble, the connection closed, when the relay stands in the way. Each message that had begun, and
+        the one it happened at, has its outcome before that: UNKNOWN if its last byte was handed to the network and
+        its answer not read, UNSENT, or the answer it got. The others were not sent. Calling again with those connects
+        anew. ``fail_silently`` means nothing here. For one thread at a time.
         """
-        for message in messages:
-            yield from self._deliver(message, on_begin)
+        feed = Feed(messages)
+        while (turn := feed.take()) is not None:
+            if turn.outcome is not None:
+                yield turn.outcome
+                continue
+            session = self._ready(on_wait)
+            stream = self._stream(session, turn, on_begin, on_wait)
+            if stream is not None:
+                feed.back(turn)
+                yield from self._deliver_many(stream, session, feed)
+            elif session.closed:
+                self._abandon()
+                feed.back(turn)
+            else:
+                session.on_wait = on_wait
+                try:
+                    yield from self._deliver_one(session, turn, feed, on_begin)
+                finally:
+                    session.on_wait = None
 
-    def _deliver(self, message: Any, on_begin: OnBegin | None) -> Iterator[Outcome]:
-        letter = self._prepare(message)
-        if isinstance(letter, Outcome):
-            yield letter
-            return
-        mail: Mail | None = letter.mail
-        while mail is not None:
-            answer = self._transact(self._ready(), mail, lambda: on_begin is None or on_begin([message])[0])
-            if not answer.withdrawn and not answer.barred:
-                yield Outcome(message, answer.ending, letter.results(answer.results), _reason(answer))
-            if answer.trouble is not None:
-                raise answer.trouble
-            mail = replace(mail, recipients=answer.rest) if answer.rest else None
+    def _stream(
+        self, session: Session, turn: Turn, on_begin: OnBegin | None, on_wait: Callable[[], None] | None
+    ) -> Stream | None:
+        """The stream that ``turn`` is the first message of; None if it is to go by plain commands.
 
-    def _prepare(self, message: Any) -> Letter | Outcome:
-        """``message`` made ready; its outcome if it has no recipients, or cannot be made mail of."""
-        recipients: list[Any] = []
+        The session is closed if the relay turned out to take no more than one command at a time.
+        """
+        connection, habits = session.connection, self._habits
+        if self.window == 1 or habits.plain or not session.served or habits.left(session) == 0:
+            return None
+        if not isinstance(connection, Connection) or connection.debuglevel > 0:
+            return None
+        offer = Offer.of(connection)
+        if not offer.pipelining:
+            return None
+        if session.check is None:
+            session.check = session.in_step()
+            habits.plain = session.check is None
+        if session.check is None or reader_of(connection).unasked():
+            return None  # what it has to say is heard before MAIL
+
+        def begin(turns: list[Turn]) -> Sequence[bool]:
+            return [True] * len(turns) if on_begin is None else on_begin([turn.message for turn in turns])
+
+        habits.window.limit = self.window
+        stream = Stream(session, offer, habits, session.check, begin, on_wait)
+        return stream if turn.mail is not None and stream.takes(turn.mail) else None
+
+    def _deliver_many(self, stream: Stream, session: Session, feed: Feed) -> Iterator[Outcome]:
         try:
-            recipients = message.recipients()
-            return Letter.of(message, recipients) if recipients else Outcome(message, Ending.ANSWERED, local=True)
-        except BAD_MESSAGE as error:
-            results = dict.fromkeys(recipients, bad_message(error))
-            return Outcome(message, Ending.ANSWERED, results, f"cannot be sent: {type(error).__name__}", local=True)
+            for turn, answer in stream.run(feed):
+                if answer is None:
+                    yield turn.outcome  # it is not for the relay
+                elif not answer.barred:
+                    yield turn.end(answer)
+                    feed.go_on(turn, answer)
+        finally:
+            if session.closed:
+                self._abandon()
 
-    def _ready(self) -> Session:
+    def _deliver_one(self, session: Session, turn: Turn, feed: Feed, on_begin: OnBegin | None) -> Iterator[Outcome]:
+        mail = turn.mail
+        assert mail is not None
+        answer = self._transact(session, mail, lambda: on_begin is None or on_begin([turn.message])[0])
+        if not answer.withdrawn and not answer.barred:
+            yield turn.end(answer)
+        if answer.trouble is not None:
+            raise answer.trouble
+        feed.go_on(turn, answer)
+
+    def _ready(self, on_wait: Callable[[], None] | None = None) -> Session:
         """The session over the open connection, greeted. Raises RelayTrouble."""
+        if self.connection is None and on_wait is not None:
+            on_wait()
         try:
             self._silenced = None
             if self.open() is None or self.connection is None:
@@ -401,13 +465,3 @@ class EmailBackend(BaseEmailBackend):
 def _secret(value: Any) -> Any:
     """Text that no ``repr`` shows; anything else (a function that gets a token) as it is."""
     return conf.Secret(value) if isinstance(value, str) else value
-
-
-def _reason(answer: Answer) -> str:
-    """One line on what ended a transaction, without the reply's text, which may hold addresses."""
-    if answer.stage is None:
-        return ""
-    reply: Reply | None = answer.reply
-    if reply is None:
-        return f"{answer.stage}: connection lost"
-    return " ".join(filter(None, (f"{answer.stage}:", str(reply.code), reply.enhanced)))

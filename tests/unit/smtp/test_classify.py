@@ -59,7 +59,7 @@ def test_what_is_no_reply_is_a_surprise_at_every_stage(stage, code):
 
 @pytest.mark.parametrize("stage", Stage)
 def test_421_is_about_the_relay_and_passes_at_every_stage(stage):
-    assert classify(Reply(421, "4.3.2 shutting down"), stage) == Meaning(DEFERRED, RELAY)
+    assert classify(Reply(421, "4.3.2 shutting down"), stage) == Meaning(DEFERRED, RELAY, closing=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""Both directions of a connection at once: what the network takes is written, what has arrived is read, nothing waits.
+
+Were one side to write without reading, and so the other, both would wait for ever as soon as the buffers between them
+are full (RFC 2920 section 3.1). Leaves what the replies mean to others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import smtplib
+import ssl
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mailqueue.smtp.connection import reader_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Duplex"]
+
+_BLOCK = 262144  # octets offered to the network at a time
+_JOIN = 65536  # below that, copying buffers into one costs less than a call to the system for each
+
+
+class Duplex:
+    """A connection for as long as it is written and read at once; ``close()`` gives it back as it was.
+
+    ``queued`` and ``handed`` count octets since the beginning: those to be written, and those of them that the network
+    (the system, or TLS) has taken. ``usual`` is the timeout that the socket came with.
+    """
+
+    def __init__(self, connection: smtplib.SMTP) -> None:
+        self._reader = reader_of(connection)
+        assert connection.sock is not None
+        self._sock = connection.sock
+        self._tls = self._sock if isinstance(self._sock, ssl.SSLSocket) else None
+        self.usual = self._sock.gettimeout()
+        self._sock.settimeout(0)
+        self._out: deque[memoryview] = deque()
+        self._writing_wants_reading = False  # TLS may have something of its own to hear first
+        self._deaf: OSError | None = None  # writing has failed: the relay takes nothing more
+        self._ended: OSError | None = None  # reading has failed
+        self.queued = 0
+        self.handed = 0
+        self.moved_at = time.monotonic()  # when anything last went out or came in
+
+    def put(self, buffers: Iterable[bytes]) -> None:
+        """Queue ``buffers``; small ones are made one."""
+        small: list[bytes] = []
+        for buffer in buffers:
+            self.queued += len(buffer)
+            if len(buffer) < _JOIN:
+                small.append(buffer)
+                continue
+            if small:
+                self._out.append(memoryview(b"".join(small)))
+                small = []
+            self._out.append(memoryview(buffer))
+        if small:
+            self._out.append(memoryview(b"".join(small)))
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is queued that was not taken yet."""
+        return bool(self._out)
+
+    def turn(self, timeout: float) -> list[tuple[int, bytes]]:
+        """Write and read what can be, and give the replies that are whole; waits at most ``timeout`` s for any.
+
+        Raises smtplib.SMTPServerDisconnected when the connection has ended, and everything that came was given.
+        """
+        if self._out:
+            self._write()
+        if self._ended is None and self._ready(timeout):
+            self._read()
+        replies = []
+        while (reply := self._reader.take()) is not None:
+            replies.append(reply)
+            if reply[0] < 0:  # it is none, and so is all that follows
+                break
+        if not replies and self._ended is not None:
+            error = self._deaf or self._ended
+            raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
+        return replies
+
+    def drop(self) -> None:
+        """Forget what was not taken, and write nothing more."""
+        self._out.clear()
+
+    def close(self) -> None:
+        """Let the socket block again. What was not taken is forgotten."""
+        self.drop()
+        with contextlib.suppress(OSError):
+            self._sock.settimeout(self.usual)
+
+    def _write(self) -> None:
+        self._writing_wants_reading = False
+        try:
+            while self._out:
+                sent = self._sock.send(self._out[0][:_BLOCK])
+                self.handed += sent
+                self.moved_at = time.monotonic()
+                if sent == len(self._out[0]):
+                    self._out.popleft()
+                else:
+                    self._out[0] = self._out[0][sent:]
+        except ssl.SSLWantReadError:
+            self._writing_wants_reading = True
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._deaf = error
+            self._out.clear()
+
+    def _read(self) -> None:
+        try:
+            while self._reader.receive():
+                self.moved_at = time.monotonic()
+                if self._tls is None or not self._tls.pending():
+                    break
+        except OSError as error:
+            self._ended = error
+
+    def _ready(self, timeout: float) -> bool:
+        """Wait until something can be read, or written if there is something; whether it may be readable."""
+        if self._tls is not None and self._tls.pending():
+            return True
+        writing = bool(self._out) and not self._writing_wants_reading
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([self._sock], [self._sock] if writing else [], [], max(0.0, timeout))[0])
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN | (select.POLLOUT if writing else 0))
+        return any(event & ~select.POLLOUT for _, event in poll.poll(max(0.0, timeout) * 1000))

@@ -1,0 +1,49 @@
+"""What the connections to one relay have shown of its habits, and what follows for the next ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailqueue.smtp.classify import Stage
+from mailqueue.smtp.window import Window
+
+if TYPE_CHECKING:
+    import smtplib
+
+    from mailqueue.smtp.session import Session
+
+__all__ = ["Habits"]
+
+
+class Habits:
+    """Kept as long as the backend, so that a lesson costs its unknown messages once.
+
+    A relay that breaks what it offers is met with plain commands; one that hangs up after so many messages is given
+    no more at once.
+    """
+
+    def __init__(self) -> None:
+        self.window = Window()
+        self.plain = False  # it offers PIPELINING, and loses commands or answers
+        self.limit: int | None = None  # messages after which it has hung up without a word
+
+    def left(self, session: Session) -> int | None:
+        """How many more messages may go in company over this connection; None if nothing is known against it."""
+        if self.limit is None:
+            return None
+        if session.served > self.limit:
+            self.limit = None  # it has served more: that it hung up was no habit
+            return None
+        return self.limit - session.served
+
+    def surprised(self) -> None:
+        """Commands and replies were out of step."""
+        self.plain = True
+
+    def lost(self, error: smtplib.SMTPServerDisconnected, stage: Stage, *, streamed: int, served: int) -> None:
+        """The connection was lost at ``stage`` without a word, ``streamed`` of the ``served`` messages in company."""
+        self.window.shrink()
+        if not streamed:
+            self.plain = True  # the first time that it was asked for more than one thing at a time
+        elif stage is Stage.MAIL and not isinstance(error.__cause__, TimeoutError):
+            self.limit = served

@@ -1,0 +1,336 @@
+"""The transaction loop for relays that take many commands at a time: PIPELINING (RFC 2920), with CHUNKING if they can.
+
+With CHUNKING (RFC 3030) whole messages follow each other, a window of them unanswered. Without, DATA has to be answered
+before its content goes out; the content, and the next message up to its DATA, then go out at once, so that a message
+costs one round trip. What replies mean is ``classify``'s, which of them is whose ``accounting``'s to say.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mailqueue.errors import RelayTrouble
+from mailqueue.outcome import Ending
+from mailqueue.smtp.accounting import Accounting, Transaction
+from mailqueue.smtp.classify import Meaning, Stage, classify
+from mailqueue.smtp.duplex import Duplex
+from mailqueue.smtp.offer import beyond_ascii
+from mailqueue.smtp.reply import Reply, reply_text
+from mailqueue.smtp.session import GRACE, Answer, ascii_only, with_final_dot
+from mailqueue.smtp.trouble import may_pass, trouble_with
+from mailqueue.smtp.window import OCTETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mailqueue.outcome import Result
+    from mailqueue.smtp.habits import Habits
+    from mailqueue.smtp.offer import Offer
+    from mailqueue.smtp.session import Mail, Session
+
+__all__ = ["Feed", "Piece", "Stream"]
+
+_FAREWELL = 5.0  # s for a relay that has said 421 to hang up
+_RSET = b"RSET\r\n"
+
+
+class Piece(Protocol):
+    """What a feed gives: a message, and what is to be sent of it; None for one whose outcome is known already."""
+
+    mail: Mail | None
+
+
+class Feed(Protocol):
+    """Gives messages as they are wanted."""
+
+    def take(self) -> Any:
+        """The next piece; None if there is none."""
+
+    def back(self, piece: Any) -> None:
+        """The last piece is to be given again."""
+
+
+class Stream:
+    """Many messages over one connection, on which ``session`` has no transaction open.
+
+    ``check`` is the relay's reply to RSET. ``begin`` and ``on_wait`` are those of ``deliver``.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        offer: Offer,
+        habits: Habits,
+        check: bytes,
+        begin: Callable[[list[Any]], Sequence[bool]],
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
+        self._session = session
+        self._timeouts = session.timeouts
+        self._offer = offer
+        self._habits = habits
+        self._window = habits.window
+        self._begin = begin
+        self._on_wait = on_wait
+        self._accounting = Accounting(check, distinct=bool(session.accepts) and session.accepts != check)
+        self._duplex = Duplex(session.connection)
+        self._begun: deque[Transaction] = deque()  # not written yet
+        self._open: Transaction | None = None  # its DATA is out, and not answered
+        self._left = habits.left(session)
+        self._ends = False  # nothing more is taken from the feed
+        self._streamed = 0
+        self._idle = True  # nothing is on its way
+        self._times_trip = False  # the next reply tells how long the way there and back is
+        self._due = self._asked_at = time.monotonic()  # since when the next reply is waited for; the first command
+        self._news = False  # answers were given since on_wait was called
+        self._trouble: RelayTrouble | None = None
+
+    def run(self, feed: Feed) -> Iterator[tuple[Any, Answer | None]]:
+        """Send what ``feed`` gives; yields the pieces with their answers, as these are read.
+
+        Returns when the feed is empty, or its next piece is to go in another way; no transaction is open then.
+        Raises RelayTrouble, the connection closed, when every piece that had begun has its answer.
+        """
+        self._window.begins()
+        if not self._offer.chunking:
+            self._window.trip(0.0)  # there is but one message on its way, and what is begun ahead of it
+        try:
+            while self._trouble is None:
+                yield from self._fill(feed)
+                if not self._accounting and not self._begun:
+                    return
+                for each in self._replies():
+                    self._news = True
+                    yield each
+            raise self._trouble
+        finally:
+            self._duplex.close()
+            if self._accounting or self._trouble is not None:
+                self._session.abort()
+
+    # -- writing
+
+    def _fill(self, feed: Feed) -> Iterator[tuple[Any, Answer | None]]:
+        """Begin and write what there is room for; yields what needs no relay."""
+        if self._offer.chunking:
+            size = self._window.size
+            if len(self._accounting) <= size // 2 and self._accounting.octets <= OCTETS // 2:
+                yield from self._take(feed, size - len(self._accounting))
+                self._write_all()
+            return
+        if not self._begun:
+            yield from self._take(feed, max(1, self._window.size // 2))
+        if self._open is None and self._begun:
+            self._write(self._envelope(self._begun.popleft()))
+            if not self._begun:  # while the relay thinks
+                yield from self._take(feed, max(1, self._window.size // 2))
+
+    def _take(self, feed: Feed, room: int) -> Iterator[tuple[Any, Answer | None]]:
+        """Take at most ``room`` messages and begin them."""
+        group: list[tuple[Any, dict[str, Result]]] = []
+        octets = self._accounting.octets
+        while len(group) < room and not self._ends:
+            piece = feed.take() if self._left is None or self._left > 0 else None
+            if piece is None:
+                self._ends = True
+                break
+            mail = piece.mail
+            if mail is None:
+                yield piece, None
+                continue
+            size = len(mail.content)
+            if not self.takes(mail):
+                self._ends = True
+            if self._ends or (octets + size > OCTETS and (group or self._accounting)):
+                feed.back(piece)
+                break
+            octets += size
+            refused: Answer | dict[str, Result] = {}
+            if not self._offer.utf8 and beyond_ascii(mail):
+                refused = ascii_only(mail)
+            if isinstance(refused, Answer):
+                yield piece, refused
+                continue
+            group.append((piece, refused))
+            if self._left is not None:
+                self._left -= 1
+        if not group:
+            return
+        granted = self._begin([piece for piece, _ in group])
+        chunked = self._offer.chunking
+        self._begun.extend(
+            Transaction(piece, piece.mail, refused, chunked=chunked)
+            for (piece, refused), ours in zip(group, granted, strict=True)
+            if ours
+        )
+
+    def takes(self, mail: Mail) -> bool:
+        """Whether ``mail`` goes in company: not if it is large, or larger than the relay takes. MAIL will tell then."""
+        return len(mail.content) <= OCTETS and self._offer.takes(len(mail.content))
+
+    def _write_all(self) -> None:
+        """Write the messages that have begun, whole."""
+        if not self._begun:
+            return
+        buffers: list[bytes] = []
+        at = self._duplex.queued
+        for transaction in self._begun:
+            commands = self._commands(transaction)
+            content = transaction.mail.content
+            end = b"" if content.endswith(b"\r\n") else b"\r\n"
+            head = b"%sBDAT %d LAST\r\n" % (commands, len(content) + len(end))
+            at += len(head) + len(content) + len(end)
+            transaction.end = at
+            at += len(_RSET)
+            buffers += (head, content, end + _RSET)
+            self._accounting.owe(transaction)
+        self._begun.clear()
+        self._write(buffers)
+
+    def _envelope(self, transaction: Transaction) -> list[bytes]:
+        """The commands of a message up to its DATA."""
+        self._open = transaction
+        self._accounting.owe(transaction)
+        return [self._commands(transaction), b"DATA\r\n"]
+
+    def _after_data(self, transaction: Transaction) -> None:
+        """DATA is answered: send the content if it is wanted, and begin with the next message."""
+        self._open = None
+        buffers: list[bytes] = []
+        if transaction.stage is Stage.FINAL:
+            # A relay that wants content for nobody gets none, and should refuse that (RFC 2920 section 3.1).
+            buffers = [with_final_dot(transaction.mail.content) if transaction.accepted else b".\r\n"]
+            transaction.end = self._duplex.queued + len(buffers[0])
+        buffers.append(_RSET)
+        if self._begun and self._trouble is None:
+            buffers += self._envelope(self._begun.popleft())
+        self._write(buffers)
+
+    def _commands(self, transaction: Transaction) -> bytes:
+        international = beyond_ascii(transaction.mail) and self._offer.utf8
+        lines = [self._offer.mail(transaction.mail, international=international)]
+        lines += [f"rcpt TO:<{recipient}>" for recipient in transaction.asked]
+        lines.append("")
+        return "\r\n".join(lines).encode()
+
+    def _write(self, buffers: list[bytes]) -> None:
+        self._window.written()
+        if self._idle:
+            self._idle = False
+            self._asked_at = time.monotonic()
+            self._times_trip = True
+        self._duplex.put(buffers)
+
+    # -- reading
+
+    def _replies(self) -> list[tuple[Any, Answer]]:
+        """Wait for replies; the messages whose last ones have come. Sets ``_trouble``."""
+        try:
+            replies = self._wait()
+        except smtplib.SMTPServerDisconnected as error:
+            return self._lost(error)
+        self._due = time.monotonic()
+        if self._times_trip:
+            self._times_trip = False
+            self._window.trip(self._due - self._asked_at)
+        answered = []
+        for position, (code, text) in enumerate(replies):
+            was = self._accounting.stage
+            transaction, meaning = self._accounting.hear(code, text, self._duplex.handed)
+            if transaction is not None:
+                answered.append((transaction.item, transaction.answer()))
+            if meaning is not None:
+                self._count(answered)
+                return answered + self._troubled(code, text, was, meaning, replies[position + 1 :])
+            if was is Stage.DATA and self._open is not None:
+                if position + 1 < len(replies):  # an answer to content that was not sent
+                    self._count(answered)
+                    return answered + self._troubled(*replies[position + 1], Stage.CONTENT, None, [])
+                self._after_data(self._open)
+        self._count(answered)
+        self._idle = not self._accounting
+        return answered
+
+    def _count(self, answered: list[tuple[Any, Answer]]) -> None:
+        self._streamed += len(answered)
+        self._session.served += len(answered)
+        self._window.heard(len(answered))
+
+    def _wait(self) -> list[tuple[int, bytes]]:
+        """The replies that come next. Raises smtplib.SMTPServerDisconnected, also when the time is over."""
+        began = time.monotonic()
+        while True:
+            now = time.monotonic()
+            deadline = self._deadline()
+            if deadline is not None and now >= deadline:
+                error = TimeoutError("timed out")
+                raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
+            patience = 3600.0 if deadline is None else deadline - now
+            if self._news and self._on_wait is not None:
+                if now - began >= GRACE:
+                    self._news = False
+                    self._on_wait()
+                    continue
+                patience = min(patience, GRACE - (now - began))
+            replies = self._duplex.turn(patience)
+            if replies:
+                return replies
+
+    def _deadline(self) -> float | None:
+        """Until when the next reply must be there; while it cannot come, until when the network must take a block."""
+        head = self._accounting.head
+        if self._duplex.busy and (head is None or not head.is_out(self._duplex.handed)):
+            limit = self._timeouts.block
+            since = max(self._duplex.moved_at, self._asked_at)
+        else:
+            limit = self._timeouts.reply(self._accounting.stage)
+            since = max(self._due, self._asked_at)
+        limit = self._duplex.usual if limit is None else limit
+        return None if limit is None else since + limit
+
+    # -- trouble
+
+    def _troubled(
+        self, code: int, text: bytes, stage: Stage, meaning: Meaning | None, more: list[tuple[int, bytes]]
+    ) -> list[tuple[Any, Answer]]:
+        """A reply that is the relay's trouble: everything that has begun has its answer now."""
+        reply = Reply(code, reply_text(text))
+        if meaning is not None and meaning.closing:
+            self._trouble = trouble_with(reply, stage, reconnect=True)
+            return self._end(trusted=True, closed=self._hangs_up(more))
+        barred = meaning is not None and not meaning.surprise and stage is Stage.MAIL
+        self._trouble = trouble_with(reply, stage, reconnect=not barred)
+        if not barred:
+            self._habits.surprised()
+        return self._end(trusted=barred, closed=False)
+
+    def _hangs_up(self, more: list[tuple[int, bytes]]) -> bool:
+        """Whether a relay that has said 421 hangs up, and says nothing else before."""
+        self._duplex.drop()
+        until = time.monotonic() + _FAREWELL
+        try:
+            while all(classify(Reply(code, reply_text(text)), Stage.IDLE).closing for code, text in more):
+                if time.monotonic() >= until:
+                    return False
+                more = self._duplex.turn(until - time.monotonic())
+        except smtplib.SMTPServerDisconnected:
+            return True
+        return False
+
+    def _lost(self, error: smtplib.SMTPServerDisconnected) -> list[tuple[Any, Answer]]:
+        """The connection ended without a word, or the relay was silent for too long."""
+        stage = self._accounting.stage
+        self._trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=may_pass(error))
+        self._trouble.__cause__ = error
+        self._habits.lost(error, stage, streamed=self._streamed, served=self._session.served)
+        return self._end(trusted=True, closed=False)
+
+    def _end(self, *, trusted: bool, closed: bool) -> list[tuple[Any, Answer]]:
+        handed = self._duplex.handed
+        ended = [(each.item, answer) for each, answer in self._accounting.end(handed, trusted=trusted, closed=closed)]
+        ended += [(each.item, Answer(Ending.UNSENT, stage=Stage.MAIL)) for each in self._begun]
+        self._begun.clear()
+        return ended
