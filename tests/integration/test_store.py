@@ -54,6 +54,20 @@ def test_takes_further_settings():
         assert link.config_get("maxmemory")["maxmemory"] == str(64 * 1024 * 1024)
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="tells by /proc")
+@pytest.mark.parametrize("given", [None, "glibc.malloc.check=0"])
+def test_keeps_many_free_chunks_at_hand(given, monkeypatch):
+    """Or a store with a million messages searches its memory for cold ones; what the user has tuned stays so."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if given:
+        monkeypatch.setenv("GLIBC_TUNABLES", given)
+    with EmbeddedValkey() as store:
+        environment = Path(f"/proc/{store.pid}/environ").read_text()
+    # Some loaders cut the list apart in place.
+    assert "tcache_count=2000" in environment
+    assert (given or "") in environment
+
+
 def test_keeps_its_data_and_its_url_over_a_kill(store):
     url, pid = store.url, store.pid
     with client(store) as link:
