@@ -57,6 +57,14 @@ crashproof: $(VENV)/.test ## Attack real workers (ROUNDS=10 SEED=1), and compare
 crashproof-sabotage: $(VENV)/.test ## See that the crash proof fails without the fence, begin, the lost-task rule, the lease
 	@$(BIN)/python -m tests.crashproof --no-cuts --rounds 0 --seed $(SEED) $(ARGS)
 
+.PHONY: bench
+bench: $(VENV)/.test ## Measure us and the peers: 15 minutes, idle machine (a minute more at first); writes docs/performance.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.test ## The same in under 3 minutes, less exact; prints the tables
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
 # A version that is not installed is named; where CI is set, that is a failure.
 .PHONY: test-all
 test-all: ## The tests on Python 3.11, 3.12 and 3.13

@@ -1,6 +1,7 @@
 """Run the benchmarks, and write docs/performance.md's tables and plots.
 
-    python -m benchmarks [--quick] [--only SYSTEM ...] [--rounds N] [--json FILE] [--skip-missing]
+    python -m benchmarks [--quick] [--only SYSTEM ...] [--rounds N] [--json FILE] [--from FILE]
+        [--skip-missing]
 
 Makes each peer's virtual environment in .cache/bench first (a minute, once). Then 15 minutes on two idle cores, 3 with --quick;
 only a full run of all systems is written to docs.
@@ -10,18 +11,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.environments import EnvironmentTrouble, python_of, versions
+from benchmarks.helper import ROOT
+from benchmarks.machine import machine
 from benchmarks.measure import RunTrouble, run
+from benchmarks.page import fill
 from benchmarks.plan import plan, rounds_of
+from benchmarks.report import blocks, plot
+from benchmarks.results import Results, save
 from benchmarks.systems import PACKAGES, SYSTEMS, interpreter
+from mailqueue.testing.environment import clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.plan import Case
+
+PAGE = ROOT / "docs" / "performance.md"
+DIRECTORY = ROOT / "docs" / "performance"
 
 
 def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
@@ -31,6 +44,9 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], choices=sorted(SYSTEMS), metavar="SYSTEM", help="these alone")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of what has a budget (3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
+    parser.add_argument(
+        "--from", dest="write_from", type=Path, metavar="FILE", help="measure nothing: write docs from it"
+    )
     parser.add_argument("--skip-missing", action="store_true", help="go on without peers that cannot be installed")
     given = parser.parse_args(words)
     if given.rounds < 1:
@@ -41,12 +57,35 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Run them; 1 if a run failed or a peer is missing."""
     given = arguments_of(words)
+    if given.write_from:
+        publish(json.loads(given.write_from.read_text()))
+        return 0
     cases = plan(rounds=given.rounds, quick=given.quick, only=given.only)
     environments, lacking = _environments({case.system for case in cases})
     if lacking and not given.skip_missing:
         return 1
     cases = [case for case in cases if SYSTEMS[case.system].environment not in lacking]
-    results: dict[str, Any] = {"machine": {}, "versions": {}, "missing": lacking, "rows": [], "failures": []}
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "versions": _versions(environments),
+        "missing": lacking,
+        "rows": [],
+        "failures": [],
+        "render": _rendering(environments),
+    }
+    _run_all(cases, environments, results)
+    if given.json:
+        save(results, given.json)
+    if not given.quick and not given.only and not results["failures"]:
+        publish(results)
+    else:
+        for name, text in blocks(Results(results)).items():
+            sys.stdout.write(f"## {name}\n\n{text}\n\n")
+    sys.stderr.write("".join(f"FAILED {failure}\n" for failure in results["failures"]))
+    return int(bool(results["failures"]))
+
+
+def _run_all(cases: Sequence[Case], environments: Mapping[str, Path], results: dict[str, Any]) -> None:
     turns = list(rounds_of(cases))
     began = time.monotonic()
     for number, (turn, case) in enumerate(turns, 1):
@@ -61,9 +100,36 @@ def main(words: Sequence[str] | None = None) -> int:
         else:
             results["rows"].append({**row, "round": turn})
             sys.stderr.write(f"{_brief(row)}\n")
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=1) + "\n")
-    return int(bool(results["failures"]))
+
+
+def publish(results: Mapping[str, Any]) -> None:
+    """Keep the results in docs, and draw and write what the page says of them."""
+    told = Results(results)
+    save(results, DIRECTORY / "results.json")
+    (DIRECTORY / "distance.svg").write_text(plot(told))
+    PAGE.write_text(fill(PAGE.read_text(), blocks(told)))
+
+
+def _versions(environments: Mapping[str, Path]) -> dict[str, str]:
+    """The versions of ours and of all environments, which install the same ones of what they share."""
+    found: dict[str, str] = {}
+    for python in (*environments.values(), Path(sys.executable)):
+        found |= versions(python, PACKAGES)
+    return {name: found[name] for name in PACKAGES if name in found}
+
+
+def _rendering(environments: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    """What rendering costs us, and Django where a peer has brought it."""
+    pythons = {"mailqueue": Path(sys.executable)}
+    if python := environments.get("django-mailer"):
+        pythons["django"] = python
+    found = {}
+    for name, python in pythons.items():
+        sys.stderr.write(f"rendering: {name} ...\n")
+        command = [str(python), "-m", "benchmarks.rendering", name]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environment())
+        found[name] = json.loads(done.stdout)
+    return found
 
 
 def _environments(names: set[str]) -> tuple[dict[str, Path], dict[str, str]]:

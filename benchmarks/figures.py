@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Figure", "figure", "number", "ratio"]
+__all__ = ["Figure", "digits", "figure", "ratio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Figure:
         return (self.high - self.low) / self.median if self.median else 0.0
 
     def __str__(self) -> str:
-        return number(self.median) + (f" ± {self.spread * 50:.0f} %" if self.runs > 1 else "")
+        return digits(self.median) + (f" ± {self.spread * 50:.0f} %" if self.runs > 1 else "")
 
 
 def figure(values: Iterable[float | None]) -> Figure | None:
@@ -41,7 +41,7 @@ def ratio(ours: Figure | None, theirs: Figure | None) -> float | None:
     return ours.median / theirs.median if ours and theirs and theirs.median else None
 
 
-def number(value: float) -> str:
+def digits(value: float) -> str:
     """``value`` with three digits that count, and commas between thousands."""
     if value == 0:
         return "0"

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CHUNKING", "FAR", "PIPELINING", "PLAIN", "RTTS", "Case", "plan", "rounds_of"]
+__all__ = ["CHUNKING", "FAR", "OFFERS", "PIPELINING", "PLAIN", "RTTS", "Case", "plan", "rounds_of"]
 
 CHUNKING = ("pipelining", "chunking")
 PIPELINING = ("pipelining",)
 PLAIN: tuple[str, ...] = ()
+#: How a relay is called by what it offers.
+OFFERS = {CHUNKING: "CHUNKING", PIPELINING: "PIPELINING only", PLAIN: "neither"}
 
 #: Round-trip times (ms) of the plot, besides that of the loopback.
 RTTS = (1, 5, 20, 50)

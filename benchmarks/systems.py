@@ -107,8 +107,8 @@ SYSTEMS: Mapping[str, System] = {
             ("django-mailer>=2.3", _DJANGO),
             store=False,
         ),
-        _floor("smtplib", "floor: smtplib, ready-made bytes"),
-        _floor("pipelined", "floor: pipelined, ready-made bytes"),
+        _floor("smtplib", "floor: smtplib loop"),
+        _floor("pipelined", "floor: pipelined loop"),
         System("lpush", "floor: raw LPUSH", enqueue=("-m", "benchmarks.floors", "lpush")),
     )
 }
