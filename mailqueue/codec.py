@@ -136,6 +136,25 @@ class Parcel:
             parcel = msgspec.convert(wire, _WireParcel)
         except (msgspec.ValidationError, RecursionError) as trouble:
             raise WireError(f"no parcel: {trouble}") from trouble
+        return cls._of(parcel)
+
+    @classmethod
+    def from_body(cls, body: str | bytes) -> Parcel:
+        """Return the parcel in the body of a task as Celery's message protocol 2 has it; raises as ``from_wire`` does."""
+        try:
+            (parcel,), _kwargs, _embed = _body_decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as trouble:
+            try:
+                (wire,), _kwargs, _embed = msgspec.json.decode(body)
+            except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+                raise WireError(f"no parcel: {trouble}") from trouble
+            return cls.from_wire(wire)  # says what is wrong with it
+        if parcel.v != _PARCEL_VERSION:
+            raise UnsupportedVersion(f"a parcel of version {parcel.v!r}, and this release knows 1", version=parcel.v)
+        return cls._of(parcel)
+
+    @classmethod
+    def _of(cls, parcel: _WireParcel) -> Parcel:
         return cls(
             parcel.lane, parcel.number, tuple((id_, _to_bytes(text)) for id_, text in parcel.items), parcel.alone
         )
@@ -147,6 +166,9 @@ class _WireParcel(msgspec.Struct):
     number: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # what a store's counter and JSON's readers hold exactly
     items: list[tuple[Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,128}\Z")], str]]
     alone: bool = False
+
+
+_body_decoder: Final = msgspec.json.Decoder(tuple[tuple[_WireParcel], dict[str, Any], Any])
 
 
 def _to_text(data: bytes) -> str:

@@ -192,13 +192,14 @@ def unpack(envelope: Envelope, blobs: Mapping[str, bytes]) -> EmailMessage:
         WireError: if one of its large parts is not in ``blobs``, or the envelope is not what ``pack`` makes.
     """
     message: EmailMessage
+    sender = envelope.from_email or "-"  # anything: for want of a sender a new message looks up the setting
     if envelope.kind == "rendered":
-        message = RenderedMessage(_octets(envelope.raw, blobs), envelope.rcpt)
+        message = RenderedMessage(_octets(envelope.raw, blobs), envelope.rcpt, from_email=sender)
     elif envelope.kind == "alternatives":
-        message = EmailMultiAlternatives()
+        message = EmailMultiAlternatives(from_email=sender)
         message.alternatives = [unpack_alternative(part, blobs) for part in envelope.alternatives]
     else:
-        message = EmailMessage()
+        message = EmailMessage(from_email=sender)
     encoding = envelope.encoding
     message.subject = envelope.subject
     message.body = _text(envelope.body, blobs)

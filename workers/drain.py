@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from mailqueue import codec
 from mailqueue.envelope import Envelope, unpack
@@ -33,7 +33,13 @@ logger = logging.getLogger(__name__)
 
 LONGEST_RUN = 10.0  # s that one task goes on taking batches
 
-_Opened: TypeAlias = tuple[Grant, Envelope]
+
+class _Opened(NamedTuple):
+    """A message that was granted and can be read; ``parts`` are the octets of its large parts, by their hashes."""
+
+    grant: Grant
+    envelope: Envelope
+    parts: dict[str, int]
 
 
 def drain(parcel: Parcel, process: Process) -> None:
@@ -183,11 +189,13 @@ def _open(process: Process, batch: Batch, granted: Sequence[Grant], envelopes: d
     opened: list[_Opened] = []
     for grant in granted:
         try:
-            opened.append((grant, codec.decode(envelopes[grant.id])))
+            envelope = codec.decode(envelopes[grant.id])
         except UnsupportedVersion as error:
             _hold(process, batch, grant, f"envelope of version {error.version}, which this worker does not know")
         except WireError as error:
             _hold(process, batch, grant, f"envelope unreadable: {error}")
+        else:
+            opened.append(_Opened(grant, envelope, envelope.sizes()))
     return opened
 
 
@@ -195,25 +203,26 @@ def _slices(opened: Sequence[_Opened], limit: int) -> Iterator[list[_Opened]]:
     """Divide a batch so that the large parts of each slice have ``limit`` octets in all, or are those of one message."""
     part: list[_Opened] = []
     sizes: dict[str, int] = {}
-    for grant, envelope in opened:
-        with_it = sizes | envelope.sizes()
-        if part and sum(with_it.values()) > limit:
-            yield part
-            part, with_it = [], envelope.sizes()
-        part.append((grant, envelope))
-        sizes = with_it
+    for each in opened:
+        if each.parts:
+            with_it = sizes | each.parts
+            if part and sum(with_it.values()) > limit:
+                yield part
+                part, with_it = [], each.parts
+            sizes = with_it
+        part.append(each)
     if part:
         yield part
 
 
 def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[Attempt]:
     """Make attempts of what is still ours; what cannot be put together is held, with the reason."""
-    opened = [(grant, envelope) for grant, envelope in opened if batch.holds(grant.id)]
-    hashes = [key for _grant, envelope in opened for key in envelope.blobs()]
+    opened = [each for each in opened if batch.holds(each.grant.id)]
+    hashes = [key for each in opened for key in each.parts]
     blobs = process.surely(process.blobs.get, hashes) if hashes else {}
     attempts: list[Attempt] = []
-    for grant, envelope in opened:
-        if any(key not in blobs for key in envelope.blobs()):
+    for grant, envelope, parts in opened:
+        if parts and not parts.keys() <= blobs.keys():
             _hold(process, batch, grant, "a large part of it is not in the ledger")
             continue
         try:

@@ -289,3 +289,29 @@ json_values = st.recursive(
 def test_no_json_raises_anything_but_a_wire_error(wire):
     with contextlib.suppress(WireError):
         Parcel.from_wire(wire)
+
+
+# -- the body of a task
+
+
+def body(*arguments):
+    return json.dumps([list(arguments), {}, {"callbacks": None}])
+
+
+@pytest.mark.parametrize("form", [str, str.encode])
+def test_a_parcel_is_read_from_the_body_of_its_task(form):
+    assert Parcel.from_body(form(body(PARCEL.to_wire()))) == PARCEL
+
+
+def test_the_body_of_a_task_of_another_version_says_so():
+    for version in (2, "2"):
+        with pytest.raises(UnsupportedVersion):
+            Parcel.from_body(body({**PARCEL.to_wire(), "v": version}))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", "[[], {}, {}]", "[[7], {}, {}]", '[[{"v": 1}], {}, {}]', "[" * 10000]
+)
+def test_what_is_no_body_of_ours_is_a_wire_error(text):
+    with pytest.raises(WireError):
+        Parcel.from_body(text)

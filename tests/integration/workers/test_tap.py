@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import time
+import zlib
+from base64 import b64decode, b64encode
 from types import SimpleNamespace
 
 import pytest
@@ -101,6 +103,31 @@ def test_a_task_that_is_not_ours_stays_and_ends_the_taking(tap, publish, store, 
     assert numbers(tap.take("default", 100, 1.0)) == [1]
     assert "action=foreign_task lane=default task=somebody.elses" in caplog.text
     assert store.llen("mailqueue.default") == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "base64"])
+@pytest.mark.parametrize("tap", ["redis"], indirect=True)
+def test_our_own_tasks_are_read_without_kombu(tap, publish, store, monkeypatch, encoding):
+    publish(parcel(1, 2))
+    if encoding == "base64":
+        task = json.loads(store.lpop("mailqueue.default"))
+        task["properties"]["body_encoding"] = encoding
+        task["body"] = b64encode(task["body"].encode()).decode()
+        store.lpush("mailqueue.default", json.dumps(task))
+    monkeypatch.setattr(tap, "_message", _down)
+    assert tap.take("default", 100, 1.0) == [parcel(1, 2)]
+
+
+@pytest.mark.parametrize("tap", ["redis"], indirect=True)
+def test_a_task_of_ours_in_another_form_is_left_to_kombu(tap, publish, store):
+    publish(parcel(1, 2))
+    task = json.loads(store.lpop("mailqueue.default"))
+    text = task["body"] if task["properties"]["body_encoding"] != "base64" else b64decode(task["body"]).decode()
+    task["headers"]["compression"] = "application/x-gzip"
+    task["properties"]["body_encoding"] = "base64"
+    task["body"] = b64encode(zlib.compress(text.encode())).decode()
+    store.lpush("mailqueue.default", json.dumps(task))
+    assert tap.take("default", 100, 1.0) == [parcel(1, 2)]
 
 
 @pytest.mark.parametrize("body", ['[[{"v": 99}], {}, {}]', "no JSON"])

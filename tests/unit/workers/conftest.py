@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from types import SimpleNamespace
@@ -21,6 +22,15 @@ from workers.stop import StopFlag
 _number = itertools.count(1)
 
 OK = Result(Verdict.ACCEPTED, Reply(250, "2.0.0 ok"))
+
+
+@pytest.fixture(autouse=True)
+def _collector():
+    """Leave Python's collector as it was."""
+    threshold = gc.get_threshold()
+    yield
+    gc.set_threshold(*threshold)
+    gc.unfreeze()
 
 
 @pytest.fixture

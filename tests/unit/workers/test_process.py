@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from types import SimpleNamespace
@@ -119,6 +120,20 @@ def test_a_worker_of_an_application_that_carries_no_mail_stops_nobody(applicatio
     begin(Celery("other", broker="memory://", set_as_current=False), "other@host")
     lifecycle._stop_taking(sender="other@host")
     assert not process_module.current(app).stopping
+
+
+def test_a_process_that_delivers_looks_for_cycles_less_often_and_not_among_what_was_there_before(applications):
+    gc.set_threshold(700, 10, 10)
+    process_module.current(applications[0])
+    assert gc.get_threshold() == (process_module.GC_THRESHOLD, 10, 10)
+    assert gc.get_freeze_count() > 0
+
+
+@pytest.mark.parametrize("first", [0, 50_000])
+def test_a_collector_that_is_off_or_set_higher_stays_so(applications, first):
+    gc.set_threshold(first, 10, 10)
+    process_module.current(applications[0])
+    assert gc.get_threshold()[0] == first
 
 
 def in_a_child(act):
