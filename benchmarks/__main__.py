@@ -4,7 +4,7 @@
         [--skip-missing]
 
 Makes each peer's virtual environment in .cache/bench first (a minute, once). Then 15 minutes on two idle cores, 3 with --quick;
-only a full run of all systems is written to docs.
+only a full run of all systems is written to docs, and what failed in it stands there as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.environments import EnvironmentTrouble, python_of, versions
+from benchmarks.environments import CACHE, EnvironmentTrouble, python_of, versions
 from benchmarks.helper import ROOT
 from benchmarks.machine import machine
 from benchmarks.measure import RunTrouble, run
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "performance.md"
 DIRECTORY = ROOT / "docs" / "performance"
+#: Where the rows of any run go, unless --json says.
+LATEST = CACHE / "results.json"
 
 
 def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
@@ -43,7 +45,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round, half the messages; docs stay as they are")
     parser.add_argument("--only", nargs="+", default=[], choices=sorted(SYSTEMS), metavar="SYSTEM", help="these alone")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of what has a budget (3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go (.cache/bench/results.json)")
     parser.add_argument(
         "--from", dest="write_from", type=Path, metavar="FILE", help="measure nothing: write docs from it"
     )
@@ -74,13 +76,11 @@ def main(words: Sequence[str] | None = None) -> int:
         "render": _rendering(environments),
     }
     _run_all(cases, environments, results)
-    if given.json:
-        save(results, given.json)
-    if not given.quick and not given.only and not results["failures"]:
+    save(results, given.json or LATEST)
+    if not given.quick and not given.only:
         publish(results)
-    else:
-        for name, text in blocks(Results(results)).items():
-            sys.stdout.write(f"## {name}\n\n{text}\n\n")
+    for name, text in blocks(Results(results)).items():
+        sys.stdout.write(f"## {name}\n\n{text}\n\n")
     sys.stderr.write("".join(f"FAILED {failure}\n" for failure in results["failures"]))
     return int(bool(results["failures"]))
 

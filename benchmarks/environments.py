@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["EnvironmentTrouble", "python_of", "versions"]
+__all__ = ["CACHE", "EnvironmentTrouble", "python_of", "versions"]
 
 CACHE = ROOT / ".cache" / "bench"
 _VERSIONS = """

@@ -90,14 +90,13 @@ def _machine(results: Results) -> str:
 
 def _enqueue(results: Results) -> str:
     rows = []
-    for system in dict(results.systems("one")):
-        p50 = results.get("one", system, "enqueue", "p50")
-        if p50 is not None:
-            p99, cpu = (results.get("one", system, "enqueue", name) for name in ("p99", "cpu"))
-            timed = results.get("one", system, "enqueue", "timed")
-            each = f"{cpu.median / timed.median * 1e6:,.0f} us" if cpu and timed else "-"
-            mass = results.enqueued("mass", system) or results.enqueued("mass", f"{system.removesuffix('-1')}-100")
-            rows.append([SYSTEMS[system].title, us(p50), us(p99), each, per_second(mass)])
+    for system in dict.fromkeys(found for scenario in ("one", "mass") for found, _ in results.systems(scenario)):
+        one = [results.get("one", system, "enqueue", name) for name in ("p50", "p99")]
+        cpu, timed = (results.get("one", system, "enqueue", name) for name in ("cpu", "timed"))
+        mass = results.enqueued("mass", system)
+        if any(one) or mass:
+            each = us_of(cpu.median / timed.median) if cpu and timed else "-"
+            rows.append([SYSTEMS[system].title, *map(us, one), each, per_second(mass)])
     return table(["system", "one, p50", "p99", "CPU of the caller", "`send_mass_mail`"], rows)
 
 
