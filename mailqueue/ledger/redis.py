@@ -109,13 +109,17 @@ class RedisLedger(Ledger):
             raise IdempotencyConflict(key=submissions[int(place)].key, message_id=first.decode())
         if lacking:
             return Acceptance(0, (), tuple(text.decode() for text in lacking))
-        answers, repeated, published = more
-        firsts = {asked.decode(): first.decode() for asked, first in zip(*[iter(repeated)] * 2, strict=True)}
+        answers, last = more
+        if not isinstance(answers, list):
+            at = answers / 1000
+            queued = tuple([Accepted(each.id, State.QUEUED, at, True, each.id) for each in submissions])  # noqa: FBT003
+            return Acceptance(number, queued, published=last == 1)
+        firsts = {asked.decode(): first.decode() for asked, first in zip(*[iter(last)] * 2, strict=True)}
         accepted = [
             Accepted(firsts.get(each.id, each.id), State(state.decode()), int(at) / 1000, bool(new), each.id)
             for each, new, state, at in zip(submissions, answers[::3], answers[1::3], answers[2::3], strict=True)
         ]
-        return Acceptance(number, tuple(accepted), published=published == 1)
+        return Acceptance(number, tuple(accepted))
 
     def durable(self, timeout: float) -> None:
         disk.wait_for_disk(self._client, f"{self._prefix}disk", timeout, self._where)

@@ -5,8 +5,9 @@
 -- ARGV: lane, restored, replayed, what comes before the number in the task and what comes after it, then per message:
 -- id, envelope, relay, options, number of blobs, the blobs' hashes.
 -- Options are "", or: hold, send at, expires at, digest of the key, idempotency key, with a space between; 0 for none.
--- Reply: {number, lacking hashes, {per message: new, state, accepted at}, {id, the first one under its key...}, pushed},
--- or {-1, {place of the message whose key is taken, whose it is}}.
+-- Reply: {number, lacking hashes, accepted at, pushed} if all are queued by this call, as nearly always; else
+-- {number, lacking hashes, {per message: new, state, accepted at}, {id, the first one under its key...}}, or
+-- {-1, {place of the message whose key is taken, whose it is}}.
 
 local lane, restored, replayed = ARGV[FIRST], ARGV[FIRST + 1] == "1", ARGV[FIRST + 2] == "1"
 local known, keys, answer, lacking, asked, fresh, repeated = {}, {}, {}, {}, {}, {}, {}
@@ -122,9 +123,7 @@ for id, first in pairs(repeated) do
 end
 if restored and #fresh > 0 then add(events, "restored", #fresh) end
 finish()
-local pushed = 0
-if KEYS[2] and #fresh - scheduled == #answer / 3 then
-  call("LPUSH", KEYS[2], ARGV[FIRST + 3] .. string.format("%.0f", number) .. ARGV[FIRST + 4])
-  pushed = 1
-end
-return {number, lacking, answer, firsts, pushed}
+if #fresh - scheduled < #answer / 3 then return {number, lacking, answer, firsts} end
+local queue = KEYS[2]
+if queue then call("LPUSH", queue, ARGV[FIRST + 3] .. string.format("%.0f", number) .. ARGV[FIRST + 4]) end
+return {number, lacking, now, queue and 1 or 0}
