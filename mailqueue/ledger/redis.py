@@ -112,7 +112,7 @@ class RedisLedger(Ledger):
         answers, last = more
         if not isinstance(answers, list):
             at = answers / 1000
-            queued = tuple([Accepted(each.id, State.QUEUED, at, True, each.id) for each in submissions])  # noqa: FBT003
+            queued = tuple([Accepted(each.id, State.QUEUED, at, True, each.id) for each in submissions])
             return Acceptance(number, queued, published=last == 1)
         firsts = {asked.decode(): first.decode() for asked, first in zip(*[iter(last)] * 2, strict=True)}
         accepted = [
