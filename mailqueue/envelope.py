@@ -354,9 +354,11 @@ def _render(message: Any, luggage: Luggage) -> dict[str, Any]:
 
 
 def _addresses(message: Any) -> dict[str, tuple[str | None, ...]]:
+    found = {name: getattr(message, name, None) for name in ("to", "cc", "bcc", "reply_to")}
     return {
-        name: tuple(None if entry is None else _address(entry) for entry in getattr(message, name, None) or ())
-        for name in ("to", "cc", "bcc", "reply_to")
+        name: tuple([None if entry is None else _address(entry) for entry in entries])
+        for name, entries in found.items()
+        if entries
     }
 
 
@@ -376,7 +378,7 @@ def _with_date_and_id_of(built: Any, given: Mapping[str, Any]) -> dict[str, str]
 
 
 def _with_date_and_id(given: Mapping[str, str]) -> dict[str, str]:
-    names = {name.lower() for name in given}
+    names = {name.lower() for name in given} if given else ()
     fixed = {}
     if "date" not in names:
         fixed["Date"] = _date(int(time.time()), conf.get("EMAIL_USE_LOCALTIME"))

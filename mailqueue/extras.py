@@ -74,7 +74,7 @@ def plain(value: Any, where: str) -> Any:
 
 def text(value: Any) -> str:
     """Return ``value`` as a str itself: lazy strings and subclasses of str (``SafeString``) are not JSON's."""
-    return str.__str__(str(value))
+    return value if type(value) is str else str.__str__(str(value))
 
 
 def _key(key: Any, where: str) -> str:

@@ -252,7 +252,7 @@ class Producer:
             id_,
             encode(envelope),
             route.relay,
-            envelope.blobs(),
+            tuple(blobs),
             route.on_unknown,
             call.schedule.send_at,
             expires_at,
