@@ -74,6 +74,7 @@ _DISTANT: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("mailqueue", PIPELINING, 47),
     ("mailqueue-4", PIPELINING, 180),
     ("mailqueue", PLAIN, 12),
+    ("mailqueue-4", PLAIN, 46),
     ("django-celery-email-1", CHUNKING, 5),
     ("django-celery-email-100", CHUNKING, 11),
     ("plain-celery", CHUNKING, 6),

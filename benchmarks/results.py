@@ -43,12 +43,19 @@ class Results:
 
     def enqueued(self, scenario: str, system: str) -> Figure | None:
         """Messages enqueued a second."""
-        rows = self._rows.get((scenario, system, 0, "+".join(CHUNKING)), ())
-        return figure(row["enqueue"]["timed"] / row["enqueue"]["seconds"] for row in rows if "enqueue" in row)
+        return figure(row["timed"] / row["seconds"] for row in self._enqueues(scenario, system))
+
+    def enqueue_cpu(self, scenario: str, system: str) -> Figure | None:
+        """CPU time (s) of the caller for a message."""
+        return figure(row["cpu"] / row["timed"] for row in self._enqueues(scenario, system) if "cpu" in row)
 
     def messages(self, scenario: str, system: str, *, rtt: int = 0, offer: Sequence[str] = CHUNKING) -> int:
         """How many messages a run of it had."""
         return int(self._rows[scenario, system, rtt, "+".join(offer)][0]["messages"])
+
+    def _enqueues(self, scenario: str, system: str) -> list[Mapping[str, float]]:
+        rows = self._rows.get((scenario, system, 0, "+".join(CHUNKING)), ())
+        return [row["enqueue"] for row in rows if "enqueue" in row]
 
     def systems(self, scenario: str, rtt: int = 0) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Who was measured there with which relay, in the order of the table of systems."""
