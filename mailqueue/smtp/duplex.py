@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Duplex"]
 
 _BLOCK = 262144  # octets offered to the network at a time
+#: ... and to TLS: the most that a record holds (RFC 8446 section 5.1). Of more, OpenSSL sends some whole records before it
+#: says that it would have to wait; the relay has these then, and nobody has counted them. Part of a record is nothing.
+_RECORD = 16384
 _JOIN = 65536  # below that, copying buffers into one costs less than a call to the system for each
 
 
@@ -37,6 +40,7 @@ class Duplex:
         assert connection.sock is not None
         self._sock = connection.sock
         self._tls = self._sock if isinstance(self._sock, ssl.SSLSocket) else None
+        self._block = _BLOCK if self._tls is None else _RECORD
         self.usual = self._sock.gettimeout()
         self._sock.settimeout(0)
         self._out: deque[memoryview] = deque()
@@ -100,7 +104,7 @@ class Duplex:
         self._writing_wants_reading = False
         try:
             while self._out:
-                sent = self._sock.send(self._out[0][:_BLOCK])
+                sent = self._sock.send(self._out[0][: self._block])
                 self.handed += sent
                 self.moved_at = time.monotonic()
                 if sent == len(self._out[0]):
