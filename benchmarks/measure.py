@@ -21,6 +21,7 @@ from benchmarks.helper import HOST, ROOT
 from benchmarks.letters import expected, letters, missing
 from benchmarks.sink import Sink
 from benchmarks.usage import cpu_of
+from mailqueue.ledger.open import open_ledger
 from mailqueue.testing import EmbeddedValkey
 from mailqueue.testing.child import Child
 from mailqueue.testing.environment import clean_environment
@@ -63,6 +64,8 @@ def run(case: Case, system: System, python: Path) -> dict[str, Any]:
             row["enqueue"] = _enqueue(case, system, python, env, store)
         if case.drained:
             row["drain"] = _drain(case, [str(python), *system.drain], env, directory, sink, store)
+            if system.ledger and store:
+                _audit(case, store)
         return row
 
 
@@ -156,6 +159,13 @@ def _compare(case: Case, sink: Sink) -> None:
         changed = sum(arrival.digest != wanted[arrival.recipients[0]] for arrival in arrivals)
         if changed:
             raise RunTrouble(f"{case}: {changed} of {case.messages} messages are not what was sent")
+
+
+def _audit(case: Case, store: EmbeddedValkey) -> None:
+    """The ledger says the same as the sink."""
+    states = open_ledger(store.url).counts()
+    if states != {"default": {"sent": case.messages}}:
+        raise RunTrouble(f"{case}: all of {case.messages} messages have arrived, and the ledger has {states}")
 
 
 def _store_memory(store: EmbeddedValkey | None) -> int:

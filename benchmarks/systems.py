@@ -25,7 +25,7 @@ class System:
 
     ``enqueue`` and ``drain`` are the commands that put mail in and send it, after the interpreter; empty where there is
     no such thing. ``environment`` names the virtual environment that ``requirements`` go into, "" for that of the
-    harness. ``store``: whether it keeps its mail in Redis.
+    harness. ``store``: whether it keeps its mail in Redis; ``ledger``: and its record of what became of it.
     """
 
     name: str
@@ -36,6 +36,7 @@ class System:
     requirements: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     store: bool = True
+    ledger: bool = False
 
 
 def _program(name: str) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ def _celery(application: str) -> tuple[str, ...]:
 
 def _ours(name: str, title: str, **env: str) -> System:
     command = worker_command(concurrency=1, loglevel="WARNING")[1:]  # without the interpreter
-    return System(name, title, _program("mailqueue"), tuple(command), env=env)
+    return System(name, title, _program("mailqueue"), tuple(command), env=env, ledger=True)
 
 
 def _django_celery_email(chunk: int) -> System:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import smtplib
 import socket
 import sys
@@ -191,3 +192,10 @@ def test_a_producer_that_fails_is_quoted():
     broken = System("broken", "broken", enqueue=("-c", "raise SystemExit('no mail today')"), store=False)
     with pytest.raises(RunTrouble, match="no mail today"):
         run(Case("one", "broken", 5), broken, Path(sys.executable))
+
+
+@pytest.mark.store
+def test_a_ledger_that_says_something_else_than_the_sink_fails_the_run():
+    liar = dataclasses.replace(SYSTEMS["smtplib"], store=True, ledger=True)
+    with pytest.raises(RunTrouble, match="all of 5 messages have arrived, and the ledger has"):
+        run(Case("one", "liar", 5), liar, Path(sys.executable))
