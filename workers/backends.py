@@ -23,11 +23,11 @@ from mailqueue.smtp.trouble import may_pass, trouble_of, trouble_with
 from workers.connections import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mailqueue.smtp.classify import Meaning
 
-__all__ = ["build", "deliver", "fingerprint", "limits"]
+__all__ = ["build", "deliver", "fingerprint", "limits", "set_up"]
 
 # What smtplib's exceptions are the answers to; any other one may be that to the final dot.
 _STAGES: dict[type[Exception], Stage] = {
@@ -47,7 +47,12 @@ def build(relay: str) -> Any:
     Raises ImproperlyConfigured (MailerDoesNotExist for an alias that this worker's MAILERS lacks).
     """
     backend = mailers[relay] if relay else get_connection(conf.get("MAILQUEUE_DELIVERY_BACKEND"))
-    options = _options(relay)
+    set_up(backend, _options(relay))
+    return backend
+
+
+def set_up(backend: Any, options: Mapping[str, Any]) -> None:
+    """Give a new backend what MAILQUEUE_RELAYS has for its relay, as far as its class knows of it, and a timeout."""
     if "timeout" in options:
         backend.timeout = options["timeout"]
     if "window" in options and hasattr(backend, "window"):
@@ -58,7 +63,6 @@ def build(relay: str) -> Any:
         backend.stage_timeouts = True
     elif getattr(backend, "timeout", 0) is None:
         backend.timeout = RFC_5321.final
-    return backend
 
 
 def fingerprint(build: Callable[[str], Any], relay: str) -> str:
@@ -79,9 +83,9 @@ def fingerprint(build: Callable[[str], Any], relay: str) -> str:
 
 
 def limits(relay: str) -> Limits:
-    """How long a connection to ``relay`` is reused, by MAILQUEUE_RELAYS (the relay "" is called "default" there)."""
+    """How a connection to ``relay`` is reused, and how many there may be, by MAILQUEUE_RELAYS ("" is "default" there)."""
     options = _options(relay)
-    names = {"idle": "idle_seconds", "messages": "max_messages", "age": "max_age_seconds"}
+    names = {"at_once": "connections", "idle": "idle_seconds", "messages": "max_messages", "age": "max_age_seconds"}
     return Limits(**{field: options[name] for field, name in names.items() if name in options})
 
 

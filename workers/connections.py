@@ -1,4 +1,4 @@
-"""The long-lived backend connections of one process: one per thread and relay, opened after fork, reused with care.
+"""The long-lived backend connections of one process, some to each relay, opened after fork, reused with care.
 
 Leaves opening to those who deliver, and to the backend how to probe and close; decides here when.
 """
@@ -22,15 +22,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a connection is reused."""
+    """How long a connection is reused, and how many there may be."""
 
+    at_once: int = 1  # that one delivery may use
     idle: float = 30.0  # s without use, then it is closed
     messages: int = 1000  # then it is closed
     age: float = 300.0  # s since it was opened, then it is closed
     probe_after: float = 1.0  # s of idling, then it is probed (RSET) before it is used
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Connection:
     """A backend that is kept, open or not. ``messages`` were answered for since it was opened: see ``count``."""
 
@@ -47,8 +48,12 @@ class Connection:
         self.messages += 1
 
 
+#: s for which a relay that has refused connections while it served others is asked for no more than it has served.
+REFUSED_FOR = 60.0
+
+
 class Connections:
-    """Lends each thread its open backend for a relay; closes what has idled, aged or surprised."""
+    """Lends open backends for a relay, each to one user at a time; closes what has idled, aged or surprised."""
 
     def __init__(
         self,
@@ -60,7 +65,19 @@ class Connections:
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
-        self._connections: dict[tuple[int, str], Connection] = {}
+        self._connections: dict[int, Connection] = {}  # all of them, by their identity
+        self._free: dict[str, list[Connection]] = {}  # by relay; the one used last is lent first, so that the rest idle
+        self._fewer: dict[str, tuple[int, float]] = {}  # relay -> how many it serves at once, and until when that holds
+
+    def at_once(self, relay: str) -> int:
+        """How many connections to ``relay`` a delivery may use: as it is set, or as many as it was seen to serve."""
+        most = self._limits(relay).at_once
+        fewer, until = self._fewer.get(relay, (most, 0.0))
+        return most if self._clock() >= until else max(1, min(most, fewer))
+
+    def refused(self, relay: str, served: int) -> None:
+        """``relay`` would have no more than ``served`` connections at once."""
+        self._fewer[relay] = served, self._clock() + REFUSED_FOR
 
     @contextlib.contextmanager
     def use(self, relay: str) -> Iterator[Connection]:
@@ -84,6 +101,8 @@ class Connections:
             if self._worn(connection):
                 self._close(connection)
         finally:
+            with self._lock:
+                self._free.setdefault(relay, []).append(connection)
             connection.lock.release()
 
     def close_idle(self) -> None:
@@ -122,31 +141,29 @@ class Connections:
 
     def _all(self) -> list[Connection]:
         with self._lock:
-            return list(self._connections.values())
+            return [*self._connections.values()]
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:
-            for key in [key for key, value in self._connections.items() if value is connection]:
-                del self._connections[key]
+            self._connections.pop(id(connection), None)
+            for free in self._free.values():
+                if connection in free:
+                    free.remove(connection)
 
     def _locked(self, relay: str) -> Connection:
-        """The connection of this thread, its lock held."""
+        """A free connection, or a new one, its lock held."""
         while True:
-            connection = self._of_this_thread(relay)
+            with self._lock:
+                free = self._free.get(relay)
+                connection = free.pop() if free else None
+            if connection is None:
+                connection = Connection(self._build(relay), self._limits(relay), used_at=self._clock())
+                with self._lock:
+                    self._connections[id(connection)] = connection
             connection.lock.acquire()
             if not connection.gone:
                 return connection
             connection.lock.release()
-
-    def _of_this_thread(self, relay: str) -> Connection:
-        key = (threading.get_ident(), relay)
-        with self._lock:
-            connection = self._connections.get(key)
-        if connection is None:
-            connection = Connection(self._build(relay), self._limits(relay), used_at=self._clock())
-            with self._lock:
-                self._connections[key] = connection
-        return connection
 
     def _refresh(self, connection: Connection) -> None:
         """Close an open connection that is too old, or that has idled and no longer answers."""

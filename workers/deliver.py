@@ -17,6 +17,7 @@ from workers.errand import Errand
 from workers.evidence import Tally
 from workers.journal import Journal
 from workers.line import Line
+from workers.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +78,9 @@ class Delivery:
         """Deliver what the errand has, unless the relay is in trouble."""
         relay = errand.relay
         try:
+            lines = 1 if self._process.relays.is_probed(relay) else self._process.connections.at_once(relay)
+            if lines > 1 and len(errand) > 1:
+                Lines(self._process, self._batch, errand).work(min(lines, len(errand)), LOOK_UP_EVERY)
             Line(self._process, self._batch, errand).work()
         except RelayTrouble as trouble:
             wait = self._process.surely(self._process.relays.troubled, relay, trouble, errand.tally.over or "")

@@ -32,6 +32,8 @@ __all__ = ["Line"]
 
 logger = logging.getLogger(__name__)
 
+_NAP = 0.1  # s between two looks at what the others have left
+
 
 class Line:
     """One connection at a time to the relay of ``errand``. For one thread.
@@ -51,6 +53,8 @@ class Line:
         self._journal = Journal(process, batch)
         self._evidence = Evidence(errand.tally)
         self._in_hand: dict[int, Attempt] = {}  # by the identity of their messages, oldest first
+        #: What a connection was last lost or refused with, before it had served a message; None once one has.
+        self.trouble: RelayTrouble | None = None
         # Of the connection in use:
         self._proven = False  # it has served a message, now or before
         self._unsent: list[Attempt] = []
@@ -74,13 +78,16 @@ class Line:
             self._put_back()
 
     def _sleep(self, seconds: float) -> None:
-        """Before the next connection, unless others have meanwhile taken what it was for."""
-        if len(self._errand):
-            self._process.sleep(seconds)
+        """Before the next connection, but no longer than others leave messages that it would be for."""
+        slices = 1 if self._share is None else max(1, int(seconds / _NAP))
+        for _ in range(slices):
+            if not len(self._errand) or self._errand.must_stop():
+                return
+            self._process.sleep(seconds / slices)
 
     def _use_a_connection(self) -> None:
         """Deliver over one connection. Trouble after some progress is no trouble: the next connection goes on."""
-        if not len(self._errand):
+        if not len(self._errand) or self._errand.must_stop():
             return
         self._evidence.connecting()
         self._proven, self._unsent, self._lost = False, [], []
@@ -107,7 +114,7 @@ class Line:
                     self._evidence.answer_lost()
                 self._lost.append(attempt)
             elif not outcome.local:
-                self._proven = True
+                self._proven, self.trouble = True, None
                 self._lost.clear()
                 connection.count()
                 self._evidence.answered()
@@ -169,6 +176,7 @@ class Line:
             return
         self._put_back()
         if not self._proven:
+            self.trouble = trouble
             raise trouble
 
     def _unbegin(self, attempts: Sequence[Attempt]) -> None:

@@ -103,7 +103,7 @@ class Relays:
 
     def answered(self, relay: str) -> None:
         """``relay`` has answered for a message. If it was in trouble, and we the ones to find out, that is over."""
-        if self._probes.get(relay) != self._me():
+        if not self._probes or self._probes.get(relay) != self._me():
             return
         try:
             over = self._ledger.relay_recovered(relay)
@@ -114,6 +114,10 @@ class Relays:
             self._looked_at = None
         if over:
             logger.warning("action=relay_recovered relay=%s", relay or "default")
+
+    def is_probed(self, relay: str) -> bool:
+        """Whether a thread of this process is finding out how ``relay`` is."""
+        return relay in self._probes
 
     def leave(self, relay: str) -> None:
         """Nothing more is sent to ``relay`` for now: if we were to find out how it is, another may."""

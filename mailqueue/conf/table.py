@@ -42,6 +42,8 @@ _RELAY_OPTIONS: dict[str, Kind] = {
     "max_messages": Whole(),
     "max_age_seconds": Number(),
     "timeout": Number(optional=True),
+    "connections": Whole(high=64),
+    "window": Whole(high=1000),
     "retry_delays": Numbers(),
     "max_age": Number(),
 }

@@ -278,6 +278,14 @@ class TestStructured:
             conf.configure(MAILQUEUE_RELAYS={"ses": 4})
         with pytest.raises(ImproperlyConfigured, match="max_age of the relay 'ses': 0 is no number above 0"):
             conf.configure(MAILQUEUE_RELAYS={"ses": {"max_age": 0}})
+        with pytest.raises(
+            ImproperlyConfigured, match="connections of the relay 'ses': 65 is no whole number from 1 to 64"
+        ):
+            conf.configure(MAILQUEUE_RELAYS={"ses": {"connections": 65}})
+        with pytest.raises(
+            ImproperlyConfigured, match="window of the relay 'ses': 0 is no whole number from 1 to 1000"
+        ):
+            conf.configure(MAILQUEUE_RELAYS={"ses": {"window": 0}})
 
     def test_options_of_lanes_are_known_ones_and_so_are_the_lanes(self, monkeypatch):
         monkeypatch.setenv("MAILQUEUE_LANES", '{"urgent": {"retry_delays": [1, 2], "on_unknown": "Hold"}}')

@@ -11,7 +11,7 @@ from mailqueue.errors import MailerDoesNotExist, RelayTrouble
 from mailqueue.mail import EmailMessage
 from mailqueue.mail.backends.dummy import EmailBackend as Dummy
 from mailqueue.mail.backends.smtp import EmailBackend as Smtp
-from mailqueue.outcome import Ending, Verdict
+from mailqueue.outcome import Ending, Outcome, Verdict
 from mailqueue.smtp.timeouts import RFC_5321
 from workers import backends
 from workers.connections import Limits
@@ -248,3 +248,37 @@ def test_limits_and_timeout_come_from_the_relays_setting():
     conf.configure(MAILQUEUE_RELAYS={"default": {"idle_seconds": 5, "max_messages": 10, "timeout": 7}})
     assert backends.limits("") == Limits(idle=5, messages=10)
     assert backends.build("").timeout == 7
+
+
+def test_its_options_say_how_many_connections_and_how_many_messages_unanswered():
+    conf.configure(MAILQUEUE_RELAYS={"default": {"connections": 4, "window": 16}}, EMAIL_HOST="relay.example")
+    assert backends.limits("") == Limits(at_once=4)
+    assert backends.limits("other").at_once == 1
+
+    class Windowed(Plain):
+        window = 1
+
+    assert not hasattr(Plain(), "window")
+    backend = Windowed()
+    backends.set_up(backend, {"window": 16})
+    assert backend.window == 16
+
+
+def test_a_backend_that_tells_waits_is_told_of_them_and_any_other_waits_after_each_outcome():
+    told = []
+
+    class Windowed:
+        def deliver(self, messages, on_begin, on_wait=None):
+            for message in messages:
+                yield Outcome(message, Ending.UNSENT)
+            on_wait()
+
+    class Single:
+        def deliver(self, messages, on_begin):
+            for message in messages:
+                yield Outcome(message, Ending.UNSENT)
+
+    for backend in (Windowed(), Single()):
+        outcomes = backends.deliver(backend, [mail("one"), mail("two")], yes, lambda: told.append("wait"))
+        told.extend(outcome.message.subject for outcome in outcomes)
+    assert told == ["one", "two", "wait", "one", "wait", "two", "wait"]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from workers.connections import Connections, Limits
+from workers.connections import REFUSED_FOR, Connections, Limits
 
 
 class Backend:
@@ -81,12 +81,41 @@ def test_each_relay_has_its_own(connections, built):
     assert len(built) == 2
 
 
-def test_each_thread_has_its_own(connections, built):
-    use(connections)
+def test_those_who_use_one_at_the_same_time_have_one_each(connections, built):
+    with connections.use("") as one, connections.use("") as other:
+        assert one.backend is not other.backend
+    assert len(built) == 2
+
+
+def test_the_one_that_was_used_last_is_lent_first_so_that_the_others_idle(connections, clock):
+    with connections.use("") as kept:
+        kept.backend.open()
+        with connections.use("") as spare:
+            spare.backend.open()
+    for _ in range(2):
+        clock.now += 20
+        with connections.use("") as again:
+            assert again is kept
+    connections.close_idle()
+    assert (kept.backend.closed, spare.backend.closed) == (0, 1)
+
+
+def test_a_connection_that_one_thread_has_used_is_free_for_others(connections, built):
     thread = threading.Thread(target=use, args=(connections,))
     thread.start()
     thread.join()
-    assert len(built) == 2
+    use(connections)
+    assert len(built) == 1
+
+
+def test_a_relay_that_refused_connections_is_asked_for_fewer_for_a_while(built, clock):
+    connections = Connections(lambda _relay: Backend(), lambda relay: Limits(at_once=8 if relay else 1), clock)
+    assert (connections.at_once(""), connections.at_once("far")) == (1, 8)
+    connections.refused("far", 3)
+    connections.refused("", 0)
+    assert (connections.at_once(""), connections.at_once("far")) == (1, 3)
+    clock.now += REFUSED_FOR
+    assert connections.at_once("far") == 8
 
 
 def test_after_the_limit_of_messages_it_is_closed_and_the_next_use_opens_another(connections):
