@@ -7,6 +7,7 @@ from email.message import Message
 from typing import TYPE_CHECKING, Any
 
 from mailqueue.mail.message import EmailMessage
+from mailqueue.mail.render import fix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,7 @@ class RenderedMessage(EmailMessage):
         super().__init__(**fields)
         self.octets = octets
         self._recipients = list(recipients)
+        fix(self, octets)
 
     def message(self) -> Any:
         """Return the message as a MIME object that is written as the given bytes."""

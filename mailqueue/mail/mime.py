@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from mailqueue.mail.address import Encoding
 
 __all__ = [
+    "FOLD_AT",
+    "LINE_LIMIT",
     "MIMEMixin",
     "SafeMIMEMessage",
     "SafeMIMEMultipart",
     "SafeMIMEText",
     "as_text",
     "flatten",
+    "fold",
     "make_part",
     "name_part",
 ]
@@ -71,14 +74,22 @@ class _Policy(Compat32):
 
 
 _POLICY: Final = _Policy()
+_WIRE: Final = _POLICY.clone(linesep="\r\n")
+#: Characters of a line of the header, its end left out, beyond which it is folded.
+FOLD_AT: Final = _POLICY.max_line_length or 0
 
 
-def flatten(part: Message[Any, Any], *, linesep: str = "\n", unixfrom: bool = False) -> bytes:
-    """``part`` as bytes, with ``linesep`` at the end of each line."""
+def flatten(part: Message[Any, Any], *, linesep: str = "\n", unixfrom: bool = False, inner: bool = False) -> bytes:
+    """``part`` as bytes, with ``linesep`` at the end of each line; ``inner``: as it is written inside of another."""
     buffer = BytesIO()
-    policy = _POLICY if isinstance(part.policy, Compat32) else None  # None: the part's own
+    policy = _POLICY if inner or isinstance(part.policy, Compat32) else None  # None: the part's own
     BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(part, unixfrom=unixfrom, linesep=linesep)
     return buffer.getvalue()
+
+
+def fold(name: str, value: str) -> bytes:
+    """A field of the header as ``flatten`` writes it for the wire, with its line ends."""
+    return _WIRE.fold_binary(name, value)
 
 
 class MIMEMixin(Message):

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from email.message import Message, MIMEPart
-from typing import Any
+from typing import Any, Final
 
 from mailqueue.mail.mime import flatten
+from mailqueue.mail.steps import APART_FROM_BYTES, OURS, keeps_steps
+from mailqueue.mail.write import write
 
-__all__ = ["render"]
+__all__ = ["fix", "render"]
 
 _PLAIN_WRITERS = (Message.as_bytes, MIMEPart.as_bytes)
+
+#: The attribute of a message that keeps its bytes: none before they are made, if they are to be kept.
+_FIXED: Final = "_fixed_octets"
+#: Octets of the largest rendering that is kept. A larger one is so for a file, and that is kept in base64: to put it
+#: together again costs little, and a batch of a hundred would hold its weight a hundred times.
+_KEPT: Final = 256 * 1024
 
 
 def render(message: Any) -> bytes:
@@ -18,6 +26,28 @@ def render(message: Any) -> bytes:
     ``message`` is any object whose ``message()`` gives an ``email.message.Message``: ours, Django's, or that of
     somebody's subclass. Raises what ``message()`` raises for a message that must not be sent.
     """
+    attributes = getattr(message, "__dict__", {})
+    fixed: bytes | None = attributes.get(_FIXED)
+    if fixed:
+        return fixed
+    octets = write(message) if keeps_steps(message, (OURS,), APART_FROM_BYTES) else None
+    if octets is None:
+        octets = _reference(message)
+    if fixed is not None and len(octets) <= _KEPT:
+        attributes[_FIXED] = octets
+    return octets
+
+
+def fix(message: Any, octets: bytes = b"") -> None:
+    """Say that ``message`` will not change any more: its bytes are ``octets``, or are made once and kept with it.
+
+    What is changed in it nevertheless need not show in its bytes.
+    """
+    vars(message)[_FIXED] = octets
+
+
+def _reference(message: Any) -> bytes:
+    """What every other way of making the bytes has to come to."""
     mime = message.message()
     if type(mime).as_bytes in _PLAIN_WRITERS:  # the standard library's own takes no line separator
         return flatten(mime, linesep="\r\n")

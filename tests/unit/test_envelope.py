@@ -56,9 +56,9 @@ def pinned():
     mailqueue.envelope._date.cache_clear()
 
 
-def seeded(message):
+def seeded(message, seed=7):
     state = random.getstate()
-    random.seed(7)
+    random.seed(seed)
     try:
         return render(message)
     finally:
@@ -75,7 +75,7 @@ def through(message, **options):
 def same(message):
     """Assert that the bytes are the same after the journey as before it, and return what arrived."""
     with pinned():
-        seeded(message)  # gives MIME objects without a boundary theirs, which stay on them
+        seeded(message, seed=3)  # gives MIME objects without a boundary theirs, which stay on them
         before = seeded(message)
         arrived = through(message)
         assert seeded(message) == before, "packing changed the message"
