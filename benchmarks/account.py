@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import cProfile
 import functools
+import json
 import statistics
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -36,7 +38,7 @@ from workers.process import make_ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Account", "main"]
+__all__ = ["STEPS", "Account", "main"]
 
 #: The steps in the order in which a message takes them, and what each is.
 STEPS = {
@@ -103,10 +105,10 @@ class Account:
 
     def open(self) -> None:
         """Put the clocks in, for good: this process is for nothing else."""
-        tap._RedisTap.take = self.timed("fetch", tap._RedisTap.take)  # type: ignore[method-assign]
+        tap._RedisTap.take = self.timed("fetch", tap._RedisTap.take)  # type: ignore[method-assign] # noqa: SLF001 - a step of its own, timed from outside
         for step in ("claim", "begin", "record"):
             setattr(RedisLedger, step, self.timed(step, getattr(RedisLedger, step)))
-        Journal._write = self.timed("worker", Journal._write)  # type: ignore[method-assign]
+        Journal._write = self.timed("worker", Journal._write)  # type: ignore[method-assign] # noqa: SLF001 - as above
         codec.decode = self.timed("decode", codec.decode)
         drain.unpack = self.timed("decode", drain.unpack)  # type: ignore[attr-defined]
         Letter.of = self.timed("render", Letter.of)  # type: ignore[method-assign]
@@ -140,7 +142,7 @@ def _enqueue(count: int, shape: int) -> None:
 
 
 def _run(account: Account, store: EmbeddedValkey, sink: Sink, count: int, shape: int) -> dict[str, float]:
-    """us a message by step, of one drain."""
+    """CPU time (us) a message by step, of one drain."""
     _enqueue(count, shape)
     sink.clear()
     worker = InlineWorker(make_ledger(), now=time.time, sleep=time.sleep)
@@ -162,14 +164,20 @@ def _run(account: Account, store: EmbeddedValkey, sink: Sink, count: int, shape:
     return spent
 
 
+def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
+    names = [*STEPS, "all of the worker", "the store", "the sink", "wall clock"]
+    return {name: statistics.median(run[name] for run in runs) for name in names}
+
+
 def _table(results: dict[int, list[dict[str, float]]], count: int) -> Table:
     table = Table(title=f"CPU time a message in us, {count:,} messages, medians")
     table.add_column("step")
     for shape in results:
         table.add_column("one a task" if shape == 1 else f"{shape} a task", justify="right")
     table.add_column("what it is")
-    for name in [*STEPS, "all of the worker", "the store", "the sink", "wall clock"]:
-        cells = [f"{statistics.median(run[name] for run in runs):.1f}" for runs in results.values()]
+    medians = [_medians(runs) for runs in results.values()]
+    for name in medians[0]:
+        cells = [f"{found[name]:.1f}" for found in medians]
         table.add_row(name, *cells, STEPS.get(name, ""))
     return table
 
@@ -181,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--offer", default=",".join(ALL), help="what the sink offers: %(default)s")
     parser.add_argument("--profile", help="write a profile (cProfile) of the last run to this file")
+    parser.add_argument("--json", action="store_true", help="print the medians as a line of JSON instead")
     parser.add_argument("--shapes", default="1,100", help="messages a task: %(default)s")
     given = parser.parse_args(arguments)
     account = Account()
@@ -204,7 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     profile.dump_stats(given.profile)
                 else:
                     runs.append(_run(account, store, sink, given.messages, shape))
-    if not given.profile:
+    if given.json:
+        sys.stdout.write(json.dumps({shape: _medians(runs) for shape, runs in results.items()}) + "\n")
+    elif not given.profile:
         Console(width=100).print(_table(results, given.messages))
 
 
