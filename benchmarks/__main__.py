@@ -67,13 +67,15 @@ def main(words: Sequence[str] | None = None) -> int:
     if lacking and not given.skip_missing:
         return 1
     cases = [case for case in cases if SYSTEMS[case.system].environment not in lacking]
+    ours = not given.only or "mailqueue" in given.only
     results: dict[str, Any] = {
         "machine": machine(),
         "versions": _versions(environments),
         "missing": lacking,
         "rows": [],
         "failures": [],
-        "render": _rendering(environments),
+        "render": _rendering(environments) if ours else {},
+        "account": _account(quick=given.quick) if ours else {},
     }
     _run_all(cases, environments, results)
     save(results, given.json or LATEST)
@@ -120,16 +122,25 @@ def _versions(environments: Mapping[str, Path]) -> dict[str, str]:
 
 def _rendering(environments: Mapping[str, Path]) -> dict[str, dict[str, float]]:
     """What rendering costs us, and Django where a peer has brought it."""
-    pythons = {"mailqueue": Path(sys.executable)}
+    found = {"mailqueue": _figures_of(Path(sys.executable), "benchmarks.rendering", "mailqueue")}
     if python := environments.get("django-mailer"):
-        pythons["django"] = python
-    found = {}
-    for name, python in pythons.items():
-        sys.stderr.write(f"rendering: {name} ...\n")
-        command = [str(python), "-m", "benchmarks.rendering", name]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environment())
-        found[name] = json.loads(done.stdout)
+        found["django"] = _figures_of(python, "benchmarks.rendering", "django")
     return found
+
+
+def _account(*, quick: bool) -> dict[str, dict[str, float]]:
+    """Where the time of a worker of ours goes."""
+    amount = ("--runs", "1", "--messages", "3000") if quick else ()
+    return _figures_of(Path(sys.executable), "benchmarks.account", "--json", *amount)
+
+
+def _figures_of(python: Path, module: str, *words: str) -> dict[str, Any]:
+    """The line of JSON that a program of the benchmarks ends with."""
+    sys.stderr.write(f"{module.rpartition('.')[2]} {' '.join(words)} ...\n")
+    command = [str(python), "-m", module, *words]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environment())
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def _environments(names: set[str]) -> tuple[dict[str, Path], dict[str, str]]:

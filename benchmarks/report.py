@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.account import STEPS
 from benchmarks.budgets import budgets
-from benchmarks.figures import ratio
+from benchmarks.figures import digits, ratio
 from benchmarks.plan import FAR, OFFERS, RTTS
 from benchmarks.plot import Line, chart
 from benchmarks.systems import SYSTEMS
@@ -28,6 +29,7 @@ def blocks(results: Results) -> dict[str, str]:
         "one": _drain(results, "one", "django-celery-email-1"),
         "mass": _drain(results, "mass", "django-celery-email-100"),
         "far": _far(results),
+        "account": _account(results),
         "render": _render(results),
         "memory": _memory(results),
     }
@@ -123,6 +125,12 @@ def _far(results: Results) -> str:
         rates = [results.rate("far", system, rtt=rtt, offer=offer) for rtt in RTTS]
         rows.append([_title(system, offer), *("-" if rate is None else str(rate) for rate in rates)])
     return table(["messages/s", *(f"{rtt} ms" for rtt in RTTS)], rows)
+
+
+def _account(results: Results) -> str:
+    one, mass = (results.account.get(shape, {}) for shape in ("1", "100"))
+    rows = [[name, digits(one[name]), digits(mass.get(name, 0)), STEPS.get(name, "")] for name in one]
+    return table(["CPU time a message (us)", "one a task", "100 a task", "what it is"], rows)
 
 
 def _render(results: Results) -> str:

@@ -26,6 +26,7 @@ class Results:
         self.missing: Mapping[str, str] = results["missing"]
         self.failures: Sequence[str] = results["failures"]
         self.render: Mapping[str, Mapping[str, float]] = results["render"]
+        self.account: Mapping[str, Mapping[str, float]] = results["account"]
         self._rows: dict[tuple[str, str, int, str], list[Mapping[str, Any]]] = defaultdict(list)
         for row in results["rows"]:
             self._rows[row["scenario"], row["system"], row["rtt"], row["offer"]].append(row)

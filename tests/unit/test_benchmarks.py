@@ -199,6 +199,7 @@ def results(**more):
         "missing": {},
         "failures": [],
         "render": {"mailqueue": render, "django": render},
+        "account": {"1": {"claim": 5.0, "the store": 40.0}, "100": {"claim": 4.0, "the store": 30.0}},
         "rows": [
             row("one", "mailqueue", 2000.0, us=200, store=3000),
             row("one", "mailqueue", 3000.0, us=200, store=3000),
@@ -233,9 +234,14 @@ def test_the_budgets_are_judged_by_the_same_run():
 
 
 def test_what_was_not_measured_is_a_dash_and_neither_met_nor_missed():
-    empty = results(rows=[], render={})
+    empty = results(rows=[], render={}, account={})
     told = blocks(Results(empty))
     assert {line_of(told["budgets"], start)[-1] for start in ("enqueue one", "drain after", "render with")} == {"-"}
+
+
+def test_a_workers_time_is_told_by_step():
+    told = blocks(Results(results()))["account"]
+    assert line_of(told, "claim") == ["claim", "5.00", "4.00", "the ledger's claim"]
 
 
 def test_failures_and_missing_peers_are_told_on_the_page():
