@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cancellation",
+    "Count",
     "MessageStatus",
     "Producer",
     "Receipt",
@@ -95,6 +96,20 @@ class Receipt:
     def cancel(self) -> Cancellation:
         """Withdraw the message, if that is still possible; raises LedgerUnavailable."""
         return get_producer().cancel([self.id])[0]
+
+
+class Count:
+    """Stands in for a list of receipts, and only counts them: those of a mass mailing would take 300 octets each."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def extend(self, receipts: Sequence[Receipt]) -> None:
+        """Count ``receipts``."""
+        self._number += len(receipts)
+
+    def __len__(self) -> int:
+        return self._number
 
 
 @dataclass(slots=True)
@@ -168,12 +183,12 @@ class Producer:
         labels: Mapping[str, Any] | None = None,
         schedule: Schedule = ANY_TIME,
         key: Callable[[Any], str | None] | None = None,
-        accepted: list[Receipt],
+        accepted: list[Receipt] | Count,
     ) -> None:
         """Enqueue messages as they come, a parcel at a time, and put their receipts into ``accepted``.
 
-        When ``messages`` raises, or a message is refused, those before it are accepted first. What is raised then has
-        the receipts, too: as its attribute ``receipts``, if it takes one.
+        When ``messages`` raises, or a message is refused, those before it are accepted first. What is raised then says
+        how many, in its attribute ``accepted``, and has a list of receipts as ``receipts``, if it takes attributes.
         """
         call = _Call(route, labels, _limits(), schedule, key)
         shipment: Shipment | None = None
@@ -193,10 +208,14 @@ class Producer:
             if shipment is not None:
                 self._send_in_order(shipment, call, accepted)
         except Exception as stop:
+            kept = isinstance(accepted, list)
             if accepted:
-                _note(stop, f"{len(accepted)} messages before it are accepted; `receipts` has their receipts")
+                where = "; `receipts` has their receipts" if kept else ""
+                _note(stop, f"{len(accepted)} messages before it are accepted{where}")
             with contextlib.suppress(AttributeError, TypeError):  # an exception of fixed attributes
-                stop.receipts = accepted  # type: ignore[attr-defined]
+                stop.accepted = len(accepted)  # type: ignore[attr-defined]
+                if kept:
+                    stop.receipts = accepted  # type: ignore[attr-defined]
             raise
 
     def cancel(self, ids: Sequence[str]) -> list[Cancellation]:
@@ -268,7 +287,7 @@ class Producer:
             with contextlib.suppress(AttributeError, TypeError):  # an object that takes no attributes
                 packed.message.receipt = packed.receipt
 
-    def _send_in_order(self, shipment: Shipment, call: _Call, accepted: list[Receipt]) -> None:
+    def _send_in_order(self, shipment: Shipment, call: _Call, accepted: list[Receipt] | Count) -> None:
         """Send ``shipment``, its receipts to ``accepted``; if a key in it conflicts, what comes before that message."""
         try:
             self._send(shipment, call)
@@ -277,9 +296,9 @@ class Producer:
             if before.load:
                 self._send_in_order(before, call, accepted)
             raise
-        accepted += shipment.receipts()
+        accepted.extend(shipment.receipts())
 
-    def _send_before(self, stop: Exception, shipment: Shipment, call: _Call, accepted: list[Receipt]) -> None:
+    def _send_before(self, stop: Exception, shipment: Shipment, call: _Call, accepted: list[Receipt] | Count) -> None:
         """Send what came before ``stop``; trouble with that becomes a note on ``stop``, which is what is raised."""
         count = len(accepted) + len(shipment.load)
         try:

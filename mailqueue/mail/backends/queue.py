@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailqueue.errors import BrokerUnavailable, ImproperlyConfigured
 from mailqueue.mail.backends.base import BaseEmailBackend
-from mailqueue.producer import Receipt, get_producer
+from mailqueue.producer import Count, get_producer
 from mailqueue.route import route_to
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ class EmailBackend(BaseEmailBackend):
         """Enqueue the messages; returns the number of those durably accepted (in a transaction: to be, on commit).
 
         Each gets its ``receipt``. Messages without recipients are passed over, and not counted. Raises as
-        ``mailqueue.enqueue_many()``; when silenced, only for messages that are refused.
+        ``mailqueue.enqueue_many()``, but for the exception's ``receipts``: its ``accepted`` tells the number of messages
+        accepted before it. When silenced, only for messages that are refused.
         """
-        accepted: list[Receipt] = []
+        accepted = Count()
         messages = () if email_messages is None else email_messages
         addressed = (message for message in messages if _has_recipients(message))
         try:
