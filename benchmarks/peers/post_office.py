@@ -51,7 +51,7 @@ class _PostOffice:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["drain"]:
-        call_command("send_queued_mail", processes=1, lockfile=os.environ["BENCH_DIRECTORY"] + "/lock", log_level=1)
+        call_command("send_queued_mail", processes=1, lockfile=os.environ["BENCH_DIRECTORY"] + "/lock")
     else:
         call_command("migrate", verbosity=0)
         produce(_PostOffice())

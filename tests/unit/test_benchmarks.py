@@ -270,6 +270,18 @@ def test_results_are_kept_one_run_a_line(tmp_path):
     assert sum('"scenario"' in line for line in path.read_text().splitlines()) == len(results()["rows"])
 
 
+def test_kept_results_are_written_to_docs_again(tmp_path, monkeypatch):
+    page, kept = tmp_path / "performance.md", tmp_path / "kept.json"
+    page.write_text((ROOT / "docs/performance.md").read_text())
+    monkeypatch.setattr("benchmarks.__main__.PAGE", page)
+    monkeypatch.setattr("benchmarks.__main__.DIRECTORY", tmp_path / "performance")
+    save(results(), kept)
+    assert main(["--from", str(kept)]) == 0
+    assert "Measured on 2030-01-01" in page.read_text()
+    assert json.loads((tmp_path / "performance/results.json").read_text()) == results()
+    assert (tmp_path / "performance/distance.svg").read_text() == plot(Results(results()))
+
+
 def test_the_plot_is_an_svg_with_all_lines():
     tree = ET.fromstring(plot(Results(results())))
     texts = " ".join(text.text for text in tree.iter("{http://www.w3.org/2000/svg}text"))
