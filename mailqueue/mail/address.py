@@ -5,6 +5,7 @@ Reading is strict: what is not one whole mailbox is refused with a ValueError th
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ Encoding: TypeAlias = str | Charset | None
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9-]{1,63}"
 # Nearly every address there is: reading it in full would give it back unchanged, 50 us later.
-_PLAIN_ADDRESS: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"
+_PLAIN_ADDRESS: Final = re.compile(_ADDRESS, re.ASCII)
+# The same address after a name of plain words, for the envelope, which leaves the name out.
+_AFTER_A_NAME: Final = re.compile(rf"(?:[^\W_]+ )+<({_ADDRESS})>")
 
 # Pythons that got the fix of CVE-2023-27043 refuse whole lists by a rule of their own. Here each element must be one
 # mailbox, whatever the Python, so elements are read leniently.
@@ -104,8 +108,11 @@ def sanitize_address(addr: object, encoding: Encoding) -> str:
 
 def envelope_address(addr: object, encoding: Encoding = None) -> str:
     """The bare addr-spec of ``addr`` for MAIL FROM or RCPT TO, without its display name. Raises as above."""
-    if isinstance(addr, str) and _PLAIN_ADDRESS.fullmatch(addr):
-        return addr
+    if isinstance(addr, str):
+        if _PLAIN_ADDRESS.fullmatch(addr):
+            return addr
+        if named := _AFTER_A_NAME.fullmatch(addr):
+            return named[1]
     return parse_mailbox(addr).addr_spec(encoding)
 
 
@@ -137,14 +144,17 @@ def _from_pair(name: Any, address: Any) -> Mailbox:
     return Mailbox(name, local_part, domain)
 
 
+@functools.lru_cache(maxsize=256)  # the senders come again and again
 def _from_text(text: str) -> Mailbox:
     try:
         mailbox, rest = _header_value_parser.get_mailbox(text)
-    except (HeaderParseError, ValueError, IndexError) as error:  # IndexError: Python 3.12.1 on "to@"
+        display_name = mailbox.display_name or ""
+    except (HeaderParseError, ValueError, AttributeError, IndexError) as error:
+        # Faults of the parser: AttributeError on ". <to@x>", IndexError in Python 3.12.1 on "to@".
         raise ValueError(f'Invalid address "{text}"') from error
     if rest:
         raise ValueError(f'Invalid address; only {mailbox} could be parsed from "{text}"')
-    return Mailbox(mailbox.display_name or "", mailbox.local_part, mailbox.domain or "")
+    return Mailbox(display_name, mailbox.local_part, mailbox.domain or "")
 
 
 def _elements(value: str) -> list[str]:

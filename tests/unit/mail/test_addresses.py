@@ -7,8 +7,11 @@ import pickle
 
 import pytest
 from django.utils.functional import lazystr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailqueue.mail import EmailMessage
+from mailqueue.mail import address as addresses
 from mailqueue.mail.address import Mailbox, envelope_address, parse_address_list, parse_mailbox, sanitize_address
 from mailqueue.mail.mime import flatten
 
@@ -336,3 +339,30 @@ def test_a_mailbox_is_told_in_its_parts():
 def test_messages_to_lazy_recipients_pickle(ours):
     assert pickle.loads(pickle.dumps(EmailMessage(to=["a@x.org"]))).to == ["a@x.org"]
     assert flatten(EmailMessage(to=["a@x.org"]).message()).startswith(b"Content-Type: text/plain")
+
+
+def test_a_name_that_the_parser_stumbles_over_is_a_bad_address():
+    with pytest.raises(ValueError, match=r"^Invalid address"):
+        parse_mailbox(". <a@x.org>")
+
+
+def wire(read, address):
+    try:
+        return read(address)
+    except ValueError as error:
+        return str(error)
+
+
+@settings(derandomize=True, max_examples=300)
+@given(
+    st.one_of(
+        st.from_regex(addresses._PLAIN_ADDRESS, fullmatch=True),
+        st.from_regex(addresses._AFTER_A_NAME, fullmatch=True),
+        st.builds(
+            "{} <{}>".format, st.text("aZ0é漢_.-'\" ", max_size=9), st.sampled_from(["a@x.org", "a.b@x-y.z", "@x", "a"])
+        ),
+        st.text('aé <>@.\\"', max_size=12),
+    )
+)
+def test_an_address_is_the_same_whether_it_is_seen_at_a_glance_or_read_in_full(address):
+    assert wire(envelope_address, address) == wire(lambda text: parse_mailbox(text).addr_spec("utf-8"), address)
