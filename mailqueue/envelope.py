@@ -27,6 +27,7 @@ from mailqueue.lanes import DEFAULT_LANE
 from mailqueue.mail.address import envelope_address
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.render import render
+from mailqueue.mail.steps import APART_FROM_MAIL, DJANGO, OURS, keeps_steps
 from mailqueue.mail.utils import DNS_NAME
 from mailqueue.parts import Part, pack_alternative, pack_attachment, unpack_alternative, unpack_attachment
 from mailqueue.precheck import passes
@@ -286,37 +287,22 @@ def _header_length(message: Any) -> int:
 
 # -- which messages travel as data, and which as bytes
 
-_HOMES: Final = ("mailqueue.mail.message", "django.core.mail.message")
-#: Methods of a message that its bytes and recipients do not depend on: a subclass may have its own.
-_HARMLESS: Final = frozenset({"attach", "attach_alternative", "attach_file", "body_contains", "get_connection", "send"})
+_HOMES: Final = (OURS, DJANGO)
 
 
 def _kind(message: Any, encoding: str | Charset) -> Kind:
-    kind, methods = _class_kind(message.__class__)
-    if kind == "rendered" or not methods.isdisjoint(vars(message)):
+    if not keeps_steps(message, _HOMES, APART_FROM_MAIL):
         return "rendered"
     if isinstance(encoding, Charset) and CharsetSpec.of(encoding) is None:
         return "rendered"
     if any(isinstance(entry, tuple) for entry in (*message.to, *message.cc, *message.reply_to)):
         return "rendered"  # pairs are for the envelope alone; what a header makes of one is not for us to repeat
-    return kind
+    return "alternatives" if _has_alternatives(message.__class__) else "message"
 
 
 @functools.lru_cache(maxsize=256)
-def _class_kind(cls: type) -> tuple[Kind, frozenset[str]]:
-    """The kind of the messages of ``cls``, and the names of the methods that make their bytes and recipients."""
-    homes = [base for base in cls.__mro__ if base.__module__ in _HOMES]
-    methods = frozenset(
-        name
-        for base in homes
-        for name, value in vars(base).items()
-        if callable(value) and not name.startswith("__") and name not in _HARMLESS
-    )
-    strangers = [base for base in cls.__mro__ if base not in homes and base is not object]
-    if not homes or any(not methods.isdisjoint(vars(base)) for base in strangers):
-        return "rendered", methods
-    is_multi = any(base.__name__ == "EmailMultiAlternatives" for base in homes)
-    return ("alternatives" if is_multi else "message"), methods
+def _has_alternatives(cls: type) -> bool:
+    return any(base.__name__ == "EmailMultiAlternatives" and base.__module__ in _HOMES for base in cls.__mro__)
 
 
 # -- from a message to the fields of its envelope
