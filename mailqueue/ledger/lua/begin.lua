@@ -1,6 +1,6 @@
 -- needs: common moves
--- The last bytes of these messages are about to go out. Reply, per id: 1, or 0 if the claim is over, or the time is.
--- ARGV: token, the call's number, then ids.
+-- The last bytes of these messages are about to go out. Reply, a digit per id: 1, or 0 if the claim is over, or the
+-- time is. ARGV: token, the call's number, ids, one a line.
 
 local token, turn = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 
@@ -25,6 +25,6 @@ end
 
 even_when_full()
 local reply = {}
-for place = FIRST + 2, #ARGV do reply[#reply + 1] = begin(ARGV[place]) end
+for id in string.gmatch(ARGV[FIRST + 2], "[^\n]+") do reply[#reply + 1] = begin(id) end
 finish()
-return reply
+return table.concat(reply)

@@ -1,8 +1,8 @@
 -- needs: common moves marks
 -- Claim queued messages for an owner under a fence, having raised the lane's mark.
--- ARGV: lane, number, token, owner, alone, then ids.
--- Reply, per id: "" (no record), "-" and the reason of a refusal, or "+", attempts so far, since when it ages, suspect,
--- each with a space after it, and the results.
+-- ARGV: lane, number, token, owner, alone, ids, one a line.
+-- Reply, a line per id: "" (no record), "-" and the reason of a refusal, or "+", attempts so far, since when it ages,
+-- suspect, each with a space after it, and the results, which are JSON and have no line feed.
 
 local lane, number, token, owner = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), ARGV[FIRST + 2], ARGV[FIRST + 3]
 local alone = ARGV[FIRST + 4] == "1"
@@ -13,7 +13,7 @@ advance_marks(lane, number)
 local function grant(m)
   local results = m.results or ""
   if results == "+" then results = call("GET", long_results(m.id)) or "" end
-  return table.concat({"+" .. m.attempts, m.since, m.crashes > 0 and "1" or "0", results}, " ")
+  return "+" .. m.attempts .. " " .. m.since .. (m.crashes > 0 and " 1 " or " 0 ") .. results
 end
 
 local function claim(id)
@@ -42,6 +42,6 @@ local function claim(id)
 end
 
 local reply = {}
-for place = FIRST + 5, #ARGV do reply[#reply + 1] = claim(ARGV[place]) end
+for id in string.gmatch(ARGV[FIRST + 5], "[^\n]+") do reply[#reply + 1] = claim(id) end
 finish()
-return reply
+return table.concat(reply, "\n")

@@ -1,6 +1,7 @@
 -- needs: common moves
--- Record what became of claimed messages. Reply, per settlement: 1, or 0 if its fence is another by now.
--- ARGV: token, the call's number, then per settlement: id, state, results, due in, reason.
+-- Record what became of claimed messages. Reply, a digit per settlement: 1, or 0 if its fence is another by now.
+-- ARGV: token, the call's number, settlements, one a line: id, state, results, due in, reason, with a tab between. The
+-- results are JSON, which has neither tabs nor line feeds, and the reason is one line.
 
 local token, turn = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 
@@ -47,18 +48,17 @@ end
 
 even_when_full()
 local reply = {}
-for place = FIRST + 2, #ARGV, 5 do
-  local m = load(ARGV[place])
+local SETTLEMENT = "([^\t\n]+)\t(%a+)\t([^\t\n]*)\t(%d+)\t([^\n]*)"
+for id, state, results, due_in, reason in string.gmatch(ARGV[FIRST + 2], SETTLEMENT) do
+  local m = load(id)
   if not m or m.fence ~= token then
     event("fenced")
     reply[#reply + 1] = 0
   else
     -- One that arrives once more, late, may have been followed by another begin.
-    if m.phase ~= "answered" and turn >= m.turn then
-      settle(m, ARGV[place + 1], ARGV[place + 2], tonumber(ARGV[place + 3]), ARGV[place + 4])
-    end
+    if m.phase ~= "answered" and turn >= m.turn then settle(m, state, results, tonumber(due_in), reason) end
     reply[#reply + 1] = 1
   end
 end
 finish()
-return reply
+return table.concat(reply)
