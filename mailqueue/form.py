@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Form", "task_body"]
 
-_EMBED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_EMBED: Final[dict[str, Any]] = {}  # neither callbacks nor chains nor chords
 #: Where the number of a parcel stands in the body of its task.
 _NUMBER: Final = '"number":'
 _encode: Final = msgspec.json.Encoder().encode
