@@ -341,16 +341,17 @@ def test_messages_to_lazy_recipients_pickle(ours):
     assert flatten(EmailMessage(to=["a@x.org"]).message()).startswith(b"Content-Type: text/plain")
 
 
-def test_a_name_that_the_parser_stumbles_over_is_a_bad_address():
-    with pytest.raises(ValueError, match=r"^Invalid address"):
-        parse_mailbox(". <a@x.org>")
-
-
 def wire(read, address):
     try:
         return read(address)
     except ValueError as error:
         return str(error)
+
+
+def test_a_name_that_a_parser_stumbles_over_is_a_bad_address_if_anything():
+    """Python 3.11's and 3.12's do, 3.13's does not."""
+    found = wire(lambda text: parse_mailbox(text).addr_spec("utf-8"), ". <a@x.org>")
+    assert found in ("a@x.org", 'Invalid address ". <a@x.org>"')
 
 
 @settings(derandomize=True, max_examples=300)
