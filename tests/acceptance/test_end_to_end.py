@@ -65,8 +65,9 @@ def to_postfix(valkey_url, postfix):
         return Counter(to for queue_id, recipients in found.items() if queue_id not in before for to in recipients)
 
     def knows(reply):
-        # "250 2.0.0 Ok: queued as 4C2F12041F": the id by which Postfix itself accounts for the message.
-        match = re.fullmatch(r"250 2\.0\.0 Ok: queued as (\w+)", reply)
+        # "250 2.0.0 Ok: 512 bytes queued as 4C2F12041F": the id by which Postfix itself accounts for the message; it
+        # counts the bytes of what came by BDAT.
+        match = re.fullmatch(r"250 2\.0\.0 Ok: (?:\d+ bytes )?queued as (\w+)", reply)
         return match is not None and match[1] in postfix.deliveries()
 
     settings = {
