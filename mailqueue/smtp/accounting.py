@@ -100,7 +100,7 @@ class Transaction:
         if meaning.closing:
             self._closing(reply, meaning, handed)
             return meaning
-        if meaning.surprise or stage is Stage.RSET:
+        if meaning.surprise:
             return meaning
         if stage is Stage.MAIL:
             self.barred = meaning.scope is Scope.RELAY
@@ -203,14 +203,15 @@ class Transaction:
 class Accounting:
     """The messages whose replies are still to come, in order.
 
-    ``check`` is what the relay says to RSET, as it was heard when nothing else was on the way. ``distinct``: it does
-    not say that to accept a message.
+    ``check`` is what the relay says to RSET, as it was heard when nothing else was on the way, and ``accepts`` what
+    it said to accept a message, if that is known.
     """
 
-    def __init__(self, check: bytes, *, distinct: bool = True) -> None:
+    def __init__(self, check: bytes, accepts: bytes = b"") -> None:
         self._check = check
         self._shape = shape(reply_text(check))
-        self._distinct = distinct
+        self._distinct = bool(accepts) and accepts != check
+        self._accepts = shape(reply_text(accepts))
         self._owed: deque[Transaction] = deque()
         self.octets = 0  # of content, of those messages
 
@@ -244,24 +245,25 @@ class Accounting:
             if self._distinct and head.stage is Stage.FINAL and text == self._check and goes_on(code, Stage.FINAL):
                 return None, OUT_OF_STEP
             return None, head.hear(code, text, handed)
-        if not goes_on(code, Stage.RSET):
-            meaning = head.hear(code, text, handed)
-            return (None if meaning is not None and meaning.surprise else self._pop()), meaning
-        if text == self._check or shape(reply_text(text)) == self._shape:
-            return self._pop(), None
-        return None, OUT_OF_STEP
+        if goes_on(code, Stage.RSET):
+            in_step = text == self._check or shape(reply_text(text)) == self._shape
+            return (self._pop(), None) if in_step else (None, OUT_OF_STEP)
+        meaning = classify(Reply(code, reply_text(text)), Stage.RSET)
+        return None, meaning if meaning.closing else OUT_OF_STEP
 
     def end(self, handed: int, *, trusted: bool, closed: bool) -> list[tuple[Transaction, Answer]]:
         """What became of those whose replies will not come any more, ``handed`` octets having gone out.
 
         ``trusted``: replies and commands were in step so far. ``closed``: the relay has said 421 and hung up. What
         came behind the command that this answers it has not carried out, whether it was handed over or not: replies
-        come in order, and 421 closes the channel (RFC 5321 sections 3.8 and 4.2.2, RFC 2920 section 3.2).
+        come in order, and 421 closes the channel (RFC 5321 sections 3.8 and 4.2.2, RFC 2920 section 3.2). That the
+        content was accepted is believed without the check behind it if it was said as usual.
         """
         ended = []
         while self._owed:
             head = self._pop()
-            ended.append((head, head.unanswered(-1 if closed else handed, trusted=trusted)))
+            believed = trusted and (head.final is None or shape(head.final.text) == self._accepts)
+            ended.append((head, head.unanswered(-1 if closed else handed, trusted=believed)))
         return ended
 
     def _pop(self) -> Transaction:

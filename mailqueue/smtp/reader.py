@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import smtplib
+import socket
 import ssl
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import socket
 
 __all__ = ["GARBAGE", "ReplyReader"]
 
@@ -25,6 +23,7 @@ _REPLY_LINES = 256
 _REPLY_OCTETS = 65536
 _BLOCK = 4096
 _GULP = 65536  # octets read at once while many replies are expected
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _ENDLESS = b"a reply without end"
 
 # RFC 5321 section 4.2; the text may hold anything, and a bare LF may end a line, as smtplib has it.
@@ -36,6 +35,10 @@ class ReplyReader:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        with contextlib.suppress(OSError):  # some other kind of socket
+            # What is written is whole: Nagle's algorithm would keep its end back until the relay has acknowledged the
+            # rest, which it may do 40 ms later.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
         self._lines: list[bytes] = []  # of a reply that is not whole yet
         self._size = 0  # its octets
@@ -123,6 +126,11 @@ class ReplyReader:
         if not octets:
             raise ConnectionError("end of file")
         self._buffer += octets
+        if _QUICKACK is not None:
+            # Relays that write each reply by itself, and leave Nagle's algorithm on, send the next one no sooner than
+            # the last is acknowledged. The system forgets the option from time to time.
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         return True
 
     def _line(self, line: bytes) -> tuple[int, bytes] | None:

@@ -75,7 +75,7 @@ class Stream:
         self._window = habits.window
         self._begin = begin
         self._on_wait = on_wait
-        self._accounting = Accounting(check, distinct=bool(session.accepts) and session.accepts != check)
+        self._accounting = Accounting(check, session.accepts)
         self._duplex = Duplex(session.connection)
         self._begun: deque[Transaction] = deque()  # not written yet
         self._open: Transaction | None = None  # its DATA is out, and not answered

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mailqueue.testing.incoming import Incoming
 from mailqueue.testing.script import Action, Drip, Drop, Endless, Hang, Say
 
 if TYPE_CHECKING:
@@ -68,11 +69,12 @@ class Dialogue:
         self._server = server
         self._conversation = conversation
         self._sock = sock
-        self._file = sock.makefile("rb")
+        self._incoming = Incoming(sock)
         self._accepted = 0
         self._sender: str | None = None
         self._parameters = ""
         self._recipients: list[str] = []
+        self._chunks: list[bytes] = []
 
     def run(self) -> None:
         """Talk until somebody hangs up."""
@@ -90,8 +92,11 @@ class Dialogue:
     def _command(self, line: str) -> None:
         self._hear(line)
         verb, _, argument = line.partition(" ")
-        handler = self._HANDLERS.get(verb.upper())
-        if handler is None:
+        verb = verb.upper()
+        if self._server.loses in (verb, "ALL"):
+            self._incoming.lose()
+        handler = self._HANDLERS.get(verb)
+        if handler is None or (verb == "BDAT" and "CHUNKING" not in self._server.offers):
             self._send(b"502 5.5.2 no such command\r\n")
         else:
             handler(self, argument)
@@ -131,6 +136,8 @@ class Dialogue:
     def _mail(self, argument: str) -> None:
         match = _ADDRESS.match(argument)
         limit = self._server.messages_per_connection
+        if self._accepted == self._server.hangs_up_after:
+            self._hang_up()
         if match is None:
             usual = "501 5.5.4 MAIL FROM:<address>"
         elif self._sender is not None:
@@ -165,7 +172,33 @@ class Dialogue:
         usual = "354 go ahead" if self._recipients else "503 5.5.1 RCPT first"
         if not self._answer("data", usual, about=self._recipients, due="3"):
             return
-        content = self._content()
+        self._decide(self._content())
+
+    def _bdat(self, argument: str) -> None:
+        """RFC 3030 section 2: so many octets follow the command, and their last ones end the message."""
+        size, _, last = argument.partition(" ")
+        action = self._step("content", self._recipients)
+        if isinstance(action, Drop):
+            self._incoming.read(action.after)
+            self._hang_up(reset=True)
+        if isinstance(action, Hang):
+            self._server.stopping.wait()
+            raise _HungUp
+        if action is not None:
+            self._play(action)
+        octets = self._incoming.read(int(size))
+        if len(octets) < int(size):
+            raise _HungUp
+        self._chunks.append(octets)
+        if not self._recipients:
+            self._answer("data", "503 5.5.1 RCPT first")
+        elif last.upper() == "LAST":
+            self._decide(b"".join(self._chunks))
+        else:
+            self._send(b"250 2.0.0 ok\r\n")
+
+    def _decide(self, content: bytes) -> None:
+        """Say what becomes of the message."""
         message = Received(
             self._sender or "", tuple(self._recipients), self._parameters, content, self._conversation.number
         )
@@ -177,13 +210,13 @@ class Dialogue:
     def _content(self) -> bytes:
         action = self._step("content", self._recipients)
         if isinstance(action, Drop):
-            self._file.read(action.after)
+            self._incoming.read(action.after)
             self._hang_up(reset=True)
         if isinstance(action, Hang):
             self._server.stopping.wait()
             raise _HungUp
         lines: list[bytes] = []
-        while (line := self._file.readline()) != b".\r\n":
+        while (line := self._incoming.readline()) != b".\r\n":
             if not line:
                 raise _HungUp
             if action is not None and not lines:
@@ -297,16 +330,15 @@ class Dialogue:
         self._sock.sendall(octets)
 
     def _line(self) -> str:
-        line = self._file.readline()
+        line = self._incoming.readline()
         if not line:
             raise _HungUp
         return line.decode(errors="replace").rstrip("\r\n")
 
     def _forget(self) -> None:
-        self._sender, self._parameters, self._recipients = None, "", []
+        self._sender, self._parameters, self._recipients, self._chunks = None, "", [], []
 
     def _begin_tls(self, context: ssl.SSLContext) -> None:
-        self._file.close()
         try:
             self._sock = context.wrap_socket(self._sock, server_side=True)
         except OSError as error:
@@ -314,7 +346,7 @@ class Dialogue:
             self._server.note(lambda: setattr(self._conversation, "trouble", trouble))
             raise _HungUp from None
         self._server.talk_over(self._sock, self._conversation.number)
-        self._file = self._sock.makefile("rb")
+        self._incoming = Incoming(self._sock)
         self._server.note(lambda: setattr(self._conversation, "tls", True))
 
     def _hang_up(self, *, reset: bool = False) -> None:
@@ -323,8 +355,6 @@ class Dialogue:
         raise _HungUp
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._file.close()
         with contextlib.suppress(OSError):
             self._sock.close()
         self._server.note(lambda: setattr(self._conversation, "ended", True))
@@ -337,6 +367,7 @@ class Dialogue:
         "MAIL": _mail,
         "RCPT": _rcpt,
         "DATA": _data,
+        "BDAT": _bdat,
         "RSET": _rset,
         "NOOP": _noop,
         "QUIT": _quit,

@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 #: Where a step can happen. "connect" is before anything is said: there a Drop refuses connections and a Hang leaves
-#: them without an answer, always. "content" is while the message comes in, "final" after its last dot.
+#: them without an answer, always. "content" is while the message comes in, "final" after its last dot, or
+#: chunk.
 STAGES = (
     "connect", "greeting", "ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "content", "final", "rset", "quit",
 )  # fmt: skip

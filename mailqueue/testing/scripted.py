@@ -34,7 +34,8 @@ class ScriptedServer:
     Args:
         *steps: What it does otherwise than usual; of those that are due at one place the first is played.
         port: Where it listens; 0 for a free port.
-        offers: The keywords of its EHLO reply, besides those that follow from ``tls`` and ``users``.
+        offers: The keywords of its EHLO reply, besides those that follow from ``tls`` and ``users``. With CHUNKING
+            it takes BDAT; commands that come together it answers one by one, whether it offers PIPELINING or not.
         tls: The context of its certificate: STARTTLS is offered.
         implicit_tls: With ``tls``, speak TLS from the first byte instead.
         users: Who may log in, with their passwords, for XOAUTH2 their tokens: AUTH is offered.
@@ -42,6 +43,9 @@ class ScriptedServer:
         login_required: MAIL without login is refused (530).
         recipients_per_message: A further RCPT is refused (452 4.5.3).
         messages_per_connection: A further MAIL is refused (421), and the connection closed.
+        hangs_up_after: After so many messages on a connection, a further MAIL has no reply but the end of it.
+        loses: The verb behind which it loses what else has come by then, as if it had not offered PIPELINING; "ALL"
+            for every command.
         size_limit: A larger message is refused (552): at MAIL if ``offers`` has SIZE and the client tells, else at
             the final dot. In octets.
     """
@@ -58,6 +62,8 @@ class ScriptedServer:
         login_required: bool = False,
         recipients_per_message: int | None = None,
         messages_per_connection: int | None = None,
+        hangs_up_after: int | None = None,
+        loses: str = "",
         size_limit: int | None = None,
     ) -> None:
         self.offers = tuple(offers)
@@ -68,6 +74,8 @@ class ScriptedServer:
         self.login_required = login_required
         self.recipients_per_message = recipients_per_message
         self.messages_per_connection = messages_per_connection
+        self.hangs_up_after = hangs_up_after
+        self.loses = loses
         self.size_limit = size_limit
         self.host = "127.0.0.1"
         self.port = port
