@@ -29,7 +29,7 @@ from benchmarks.systems import PACKAGES, SYSTEMS, interpreter
 from mailqueue.testing.environment import clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.plan import Case
 
@@ -67,18 +67,20 @@ def main(words: Sequence[str] | None = None) -> int:
     if lacking and not given.skip_missing:
         return 1
     cases = [case for case in cases if SYSTEMS[case.system].environment not in lacking]
-    ours = not given.only or "mailqueue" in given.only
     results: dict[str, Any] = {
         "machine": machine(),
         "versions": _versions(environments),
         "missing": lacking,
         "rows": [],
         "failures": [],
-        "render": _rendering(environments) if ours else {},
-        "account": _account(quick=given.quick) if ours else {},
+        "render": {},
+        "account": {},
     }
-    _run_all(cases, environments, results)
-    save(results, given.json or LATEST)
+    kept = given.json or LATEST
+    if not given.only or "mailqueue" in given.only:
+        _attempt(results, "render", lambda: _rendering(environments))
+        _attempt(results, "account", lambda: _account(quick=given.quick))
+    _run_all(cases, environments, results, kept)
     if not given.quick and not given.only:
         publish(results)
     for name, text in blocks(Results(results)).items():
@@ -87,7 +89,19 @@ def main(words: Sequence[str] | None = None) -> int:
     return int(bool(results["failures"]))
 
 
-def _run_all(cases: Sequence[Case], environments: Mapping[str, Path], results: dict[str, Any]) -> None:
+def _attempt(results: dict[str, Any], name: str, measure: Callable[[], Any]) -> None:
+    try:
+        results[name] = measure()
+    except RunTrouble as trouble:
+        _failed(results, trouble)
+
+
+def _failed(results: dict[str, Any], trouble: RunTrouble) -> None:
+    results["failures"].append(str(trouble))
+    sys.stderr.write(f"FAILED\n{trouble}\n")
+
+
+def _run_all(cases: Sequence[Case], environments: Mapping[str, Path], results: dict[str, Any], kept: Path) -> None:
     turns = list(rounds_of(cases))
     began = time.monotonic()
     for number, (turn, case) in enumerate(turns, 1):
@@ -97,11 +111,11 @@ def _run_all(cases: Sequence[Case], environments: Mapping[str, Path], results: d
         try:
             row = run(case, system, interpreter(system, environments))
         except RunTrouble as trouble:
-            results["failures"].append(str(trouble))
-            sys.stderr.write(f"FAILED\n{trouble}\n")
+            _failed(results, trouble)
         else:
             results["rows"].append({**row, "round": turn})
             sys.stderr.write(f"{_brief(row)}\n")
+        save(results, kept)  # each time: what was measured is kept when the rest is given up
 
 
 def publish(results: Mapping[str, Any]) -> None:
@@ -138,7 +152,9 @@ def _figures_of(python: Path, module: str, *words: str) -> dict[str, Any]:
     """The line of JSON that a program of the benchmarks ends with."""
     sys.stderr.write(f"{module.rpartition('.')[2]} {' '.join(words)} ...\n")
     command = [str(python), "-m", module, *words]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environment())
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environment())
+    if done.returncode:
+        raise RunTrouble(f"{module} ended with {done.returncode}")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 

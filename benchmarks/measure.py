@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from benchmarks.delay import DelayProxy
-from benchmarks.helper import HOST, ROOT
+from benchmarks.helper import HOST, ROOT, HelperTrouble
 from benchmarks.letters import expected, letters, missing
 from benchmarks.sink import Sink
 from benchmarks.usage import cpu_of
@@ -25,6 +25,7 @@ from mailqueue.ledger.open import open_ledger
 from mailqueue.testing import EmbeddedValkey
 from mailqueue.testing.child import Child
 from mailqueue.testing.environment import clean_environment
+from mailqueue.testing.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +46,13 @@ class RunTrouble(RuntimeError):  # noqa: N818 - named like WorkerTrouble
 
 def run(case: Case, system: System, python: Path) -> dict[str, Any]:
     """Run ``case`` and return its row. Raises RunTrouble."""
+    try:
+        return _run(case, system, python)
+    except (HelperTrouble, StoreUnavailable, redis.RedisError, OSError) as error:
+        raise RunTrouble(f"{case}: {type(error).__name__}: {error}") from error
+
+
+def _run(case: Case, system: System, python: Path) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mailqueue-bench-")))
         store = stack.enter_context(EmbeddedValkey()) if system.store else None
