@@ -58,7 +58,7 @@ crashproof-sabotage: $(VENV)/.test ## See that the crash proof fails without the
 	@$(BIN)/python -m tests.crashproof --no-cuts --rounds 0 --seed $(SEED) $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.test ## Measure us and the peers: 15 minutes, idle machine (a minute more at first); writes docs/performance.md
+bench: $(VENV)/.test ## Measure us and the peers: 15 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-quick

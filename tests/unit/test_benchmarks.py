@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -18,6 +22,7 @@ from benchmarks.plot import Line, chart
 from benchmarks.report import blocks, plot
 from benchmarks.results import Results, save
 from benchmarks.systems import SYSTEMS
+from benchmarks.usage import cpu_of, tree
 from mailqueue.mail import EmailMultiAlternatives
 
 
@@ -56,6 +61,18 @@ def test_a_ratio_is_that_of_the_medians():
 )
 def test_digits_are_three(value, text):
     assert digits(value) == text
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="CPU time of others is read from /proc")
+def test_cpu_time_is_that_of_a_process_and_its_children():
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        try:
+            assert set(tree(os.getpid())) >= {os.getpid(), child.pid}
+            mine = sum(os.times()[:4])
+            assert cpu_of(os.getpid()) >= mine - 0.1
+        finally:
+            child.kill()
+    assert cpu_of(child.pid) == 0
 
 
 # -- The mail
