@@ -251,7 +251,7 @@ class RedisLedger(Ledger):
         answer = self._call("get", message_id)
         if not answer:
             raise MessageNotFound(message_id)
-        flat, due, content, long_results, own_id = answer
+        flat, due, content, results, own_id = answer
         record = {name.decode(): value for name, value in zip(*[iter(flat)] * 2, strict=True)}
 
         def text(name: str) -> str:
@@ -261,7 +261,6 @@ class RedisLedger(Ledger):
         def number(name: str) -> int:
             return int(record.get(name) or 0)
 
-        results = record.get("x", b"")
         return Entry(
             id=own_id.decode(),
             state=State(text("s")),
@@ -274,7 +273,7 @@ class RedisLedger(Ledger):
             updated_at=(number("u") or number("t")) / 1000,
             due_at=None if due is None else float(due) / 1000,
             reason=text("w"),
-            results=decode_results(long_results or b"" if results == b"+" else results),
+            results=decode_results(results),
             envelope=content,
             expires_at=number("e") / 1000 or None,
             key=text("i"),

@@ -11,9 +11,7 @@ even_when_full()
 advance_marks(lane, number)
 
 local function grant(m)
-  local results = m.results or ""
-  if results == "+" then results = call("GET", long_results(m.id)) or "" end
-  return "+" .. m.attempts .. " " .. m.since .. (m.crashes > 0 and " 1 " or " 0 ") .. results
+  return "+" .. m.attempts .. " " .. m.since .. (m.crashes > 0 and " 1 " or " 0 ") .. results_of(m)
 end
 
 local function claim(id)

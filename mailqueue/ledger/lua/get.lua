@@ -1,8 +1,8 @@
 -- needs: common moves hands
--- All that is known of a message. Reply: {its hash as name, value..., due time, envelope, long results, id}, or {}.
+-- All that is known of a message. Reply: {its hash as name, value..., due time, envelope, results, id}, or {}.
 -- ARGV: id.
 
 local m = find(ARGV[FIRST])
 if not m then return {} end
 local due = (m.state == "scheduled" or m.state == "deferred") and call("ZSCORE", PREFIX .. index_of(m.state, m.lane), m.id)
-return {call("HGETALL", message(m.id)), due, call("GET", envelope(m.id)), call("GET", long_results(m.id)), m.id}
+return {call("HGETALL", message(m.id)), due, call("GET", envelope(m.id)), results_of(m), m.id}

@@ -79,6 +79,15 @@ end
 
 local DIRECT = {}
 
+local function write_fields(m, fields)
+  local write = {"HSET", message(m.id)}
+  for name, value in pairs(fields) do
+    write[#write + 1] = name
+    write[#write + 1] = value
+  end
+  if #write > 2 then call(unpack(write)) end
+end
+
 -- Move a message to a state, at `score` in that state's index, setting further fields. `via` are states passed on the
 -- way within this call. A way that the table does not have is a bug: it is counted and nothing changes, because an
 -- error here would leave half a call done, and stop the recovery of all other messages.
@@ -100,12 +109,8 @@ local function move(m, new, score, fields, via)
   end
   -- What was asked for while the message was being sent: it has come true now, or too late.
   if m.asked and new ~= "unknown" and new ~= "sending" then fields.g = "" end
-  local write = {"HSET", message(m.id), "s", new, "u", now}
-  for name, value in pairs(fields) do
-    write[#write + 1] = name
-    write[#write + 1] = value
-  end
-  call(unpack(write))
+  fields.s, fields.u = new, now
+  write_fields(m, fields)
   add(counts, m.lane .. ":" .. m.state, -1)
   add(counts, m.lane .. ":" .. new, 1)
   m.state = new
@@ -137,19 +142,39 @@ local function expire(m)
   return move(m, "expired", now, {w = REASON_EXPIRED}, m.state == "sending" and {"deferred"} or DIRECT)
 end
 
--- Write results: short ones are a field of the hash, others have a key of their own, so that the hash stays a listpack.
--- Returns the field's value. An empty text leaves what is known as it is: a recipient's result is never forgotten.
-local function keep_results(m, text)
-  if text == "" then return nil end
-  if #text > 64 then
+-- Results are kept in pieces, so that the hash stays a listpack (hash-max-listpack-value is 64), and with one more key
+-- the message would take twice the room. The first piece that is not full is the last one.
+local PIECES = {"x", "x1", "x2", "x3"}
+local PIECE = 64
+
+-- Add the fields that keep these results to `fields`; long ones have a key of their own. An empty text leaves what is
+-- known as it is: a recipient's result is never forgotten.
+local function keep_results(m, text, fields)
+  if text == "" then return end
+  if #text >= #PIECES * PIECE then
     call("SET", long_results(m.id), text, "KEEPTTL")
     if RETIRED[m.state] then call("PEXPIRE", long_results(m.id), RETENTION) end
     m.results = "+"
-  else
-    if m.results == "+" then call("DEL", long_results(m.id)) end
-    m.results = text
+    fields.x = "+"
+    return
   end
-  return m.results
+  if m.results == "+" then call("DEL", long_results(m.id)) end
+  for place = 0, math.floor(#text / PIECE) do
+    fields[PIECES[place + 1]] = string.sub(text, place * PIECE + 1, (place + 1) * PIECE)
+  end
+  m.results = fields.x
+end
+
+-- The results of a message as they were given.
+local function results_of(m)
+  local text = m.results or ""
+  if text == "+" then return call("GET", long_results(m.id)) or "" end
+  if #text < PIECE then return text end
+  for _, piece in ipairs(call("HMGET", message(m.id), "x1", "x2", "x3")) do
+    text = text .. (piece or "")
+    if #(piece or "") < PIECE then break end
+  end
+  return text
 end
 
 -- The last byte may have gone out and no answer was recorded: count it, and do as the message's policy says.

@@ -20,10 +20,11 @@ local function settle(m, state, results, due_in, reason)
   if m.state ~= "sending" then event("late") end
   if state == "sending" or not via then
     -- An attempt that goes on; or a message beyond settling, for which what is known is kept for the operator.
-    local kept = keep_results(m, results)
-    if kept then call("HSET", message(m.id), "x", kept) end
+    local fields = {}
+    keep_results(m, results, fields)
+    if m.state == "sending" then fields.p, fields.b = "claimed", turn end
+    write_fields(m, fields)
     if m.state == "sending" then
-      call("HSET", message(m.id), "p", "claimed", "b", turn)
       enter("leased", m.id, now + LEASE)
       if m.asked then defer(m, now, "") end
     end
@@ -32,10 +33,13 @@ local function settle(m, state, results, due_in, reason)
   local charged = m.phase == "unknown" -- when the answer was found lost
   if state == "unknown" then
     if charged then return end
-    lose_answer(m, reason, due_in, {x = keep_results(m, results)}, via)
+    local fields = {}
+    keep_results(m, results, fields)
+    lose_answer(m, reason, due_in, fields, via)
     return
   end
-  local fields = {p = "answered", w = reason, x = keep_results(m, results)}
+  local fields = {p = "answered", w = reason}
+  keep_results(m, results, fields)
   if state ~= "held" and not charged then fields.a = m.attempts + 1 end
   if state == "deferred" then
     -- From unknown and held a way leads to deferred directly.

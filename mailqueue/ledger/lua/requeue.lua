@@ -8,10 +8,9 @@ local function reopened(results) return (string.gsub(results, '":%["r",', '":["d
 
 return for_each(FIRST, function(m)
   if m.state ~= "failed" and m.state ~= "partial" then return "refused" end
-  local results = m.results == "+" and call("GET", long_results(m.id)) or m.results or ""
   event("requeued")
-  move(m, "deferred", now, {
-    a = 0, c = 0, k = 0, n = now, w = REASON_REQUEUED, x = keep_results(m, reopened(results)),
-  })
+  local fields = {a = 0, c = 0, k = 0, n = now, w = REASON_REQUEUED}
+  keep_results(m, reopened(results_of(m)), fields)
+  move(m, "deferred", now, fields)
   return "deferred"
 end)

@@ -11,7 +11,8 @@ local held = m.state == "held" and m.phase == "unknown" -- by the ledger, for wa
 if state == m.state or not (held or m.state == "unknown") then return {"refused", m.state} end
 
 event("resolved")
-local fields = {w = reason, x = keep_results(m, results)}
+local fields = {w = reason}
+keep_results(m, results, fields)
 if state == "deferred" or state == "held" and m.asked then
   fields.n = now
   defer(m, now, reason, fields)

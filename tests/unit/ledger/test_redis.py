@@ -12,6 +12,7 @@ import redis
 from mailqueue.errors import IllegalTransition, LedgerFault, LedgerUnavailable
 from mailqueue.ledger.base import Draft, Settlement, Submission
 from mailqueue.ledger.redis import RedisLedger
+from mailqueue.ledger.results import encode_results
 from mailqueue.ledger.states import State
 from mailqueue.outcome import Result, Verdict
 from mailqueue.smtp.reply import Reply
@@ -101,6 +102,46 @@ def test_long_results_live_and_die_with_their_record(stored):
     stored.record("a", State.SENT)
     assert stored.ledger.get("a").results == MANY
     assert stored.client.pttl("{mailqueue}:x:a") == pytest.approx(604_800_000, abs=5000)
+
+
+def results_of(size):
+    """A result that takes ``size`` octets in the ledger."""
+    empty = {"ann@example.com": Result(Verdict.ACCEPTED, Reply(250, ""))}
+    room = size - len(encode_results(empty))
+    return {"ann@example.com": Result(Verdict.ACCEPTED, Reply(250, "é" * (room // 2) + "!" * (room % 2)))}
+
+
+@pytest.mark.parametrize("before", [0, 63, 64, 127, 128, 200, 255, 256])
+@pytest.mark.parametrize("size", [63, 64, 65, 128, 129, 192, 255, 256])
+def test_results_of_any_length_are_read_as_they_were_written(stored, before, size):
+    """And what a longer or shorter text has left behind is not read with them."""
+    stored.accept("a")
+    stored.begun("a")
+    if before:
+        stored.record("a", State.SENDING, results=results_of(before))
+        assert stored.ledger.get("a").results == results_of(before)
+    wanted = results_of(size)
+    assert len(encode_results(wanted)) == size
+    stored.record("a", State.DEFERRED, results=wanted)
+    assert stored.ledger.get("a").results == wanted
+    stored.jump(60)
+    stored.tick()
+    [grant] = stored.claim("a", token="t2").granted
+    assert grant.results == wanted
+    assert stored.client.exists("{mailqueue}:x:a") == (size >= 256)
+
+
+@pytest.mark.store
+@pytest.mark.parametrize("stored", ["valkey"], indirect=True)
+def test_the_answer_of_one_recipient_stays_in_the_record(stored):
+    result = {
+        "firstname.lastname@department.example.com": Result(Verdict.ACCEPTED, Reply(250, "2.0.0 Ok: " + "x" * 99))
+    }
+    stored.accept("a")
+    stored.begun("a")
+    stored.record("a", State.SENT, results=result)
+    assert not stored.client.exists("{mailqueue}:x:a")
+    assert stored.client.object("encoding", "{mailqueue}:m:a") in {b"listpack", b"ziplist"}
 
 
 @pytest.mark.store
