@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailqueue.ledger.base import Checkup
+    from mailqueue.ledger.base import Checkup, Ledger
 
 __all__ = ["connect"]
 
@@ -61,7 +61,7 @@ def _configure(instance: Any = None, options: Mapping[str, Any] | None = None, *
         with contextlib.closing(_publisher()) as publisher:
             publisher.declare()
         with contextlib.closing(process.make_ledger()) as ledger, contextlib.suppress(LedgerUnavailable):
-            _refuse_unfit(ledger.check())
+            _judge(ledger)
     except ImproperlyConfigured as error:
         _tell(error)
         raise SystemExit(_EX_CONFIG) from None
@@ -80,10 +80,15 @@ def _begin(sender: str = "", instance: Any = None, **_: Any) -> None:
         process.begin(instance.app, sender)
 
 
-def _refuse_unfit(store: Checkup) -> None:
-    """Raise ImproperlyConfigured for a store that would lose mail in normal operation."""
+def _judge(ledger: Ledger) -> Checkup:
+    """Raise ImproperlyConfigured for a store that would lose mail in normal operation.
+
+    Likewise for one whose fsync nobody can wait for, if MAILQUEUE_DURABILITY says so: producers refuse all mail then.
+    """
+    store = ledger.check(durable=conf.get("MAILQUEUE_DURABILITY") == "always")
     if store.problems:
         raise ImproperlyConfigured(*store.problems)
+    return store
 
 
 def _tell(error: ImproperlyConfigured) -> None:
@@ -105,10 +110,8 @@ def _start(sender: Any = None, **_: Any) -> None:
         sender.hub.call_repeatedly(WAKE, lambda: None)
     this = process.current(app)
     try:
-        store = this.ledger.check()
-        for warning in store.warnings:
+        for warning in _judge(this.ledger).warnings:
             logger.warning("action=store_warning reason=%s", warning)
-        _refuse_unfit(store)
     except LedgerUnavailable as error:
         logger.warning("action=ledger_unavailable reason=%s", error)  # the tick and the claims wait for it
     except ImproperlyConfigured as error:

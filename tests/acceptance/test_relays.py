@@ -150,14 +150,29 @@ def test_a_login_that_is_refused_is_tried_once_by_each_process_at_most(fleet):
         assert {entry.attempts for entry in entries([*receipts, *more])} == {0}
 
 
+def assert_refused(worker, remedy):
+    try:
+        with pytest.raises(WorkerTrouble, match=remedy):
+            worker.start()
+        assert worker.returncode == 78
+    finally:
+        worker.close()
+
+
 def test_no_worker_starts_on_a_store_that_evicts(settings, valkey_url):
     with redis.Redis.from_url(valkey_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            worker = Worker({**settings, "EMAIL_HOST": "127.0.0.1"})
-            with pytest.raises(WorkerTrouble, match="set maxmemory-policy to noeviction"):
-                worker.start()
-            assert worker.returncode == 78
+            assert_refused(Worker({**settings, "EMAIL_HOST": "127.0.0.1"}), "set maxmemory-policy to noeviction")
         finally:
             client.config_set("maxmemory-policy", "noeviction")
-            worker.close()
+
+
+def test_no_worker_starts_where_the_disk_cannot_be_waited_for_and_is_to_be(settings, valkey_url):
+    env = {**settings, "EMAIL_HOST": "127.0.0.1", "MAILQUEUE_DURABILITY": "always"}
+    with redis.Redis.from_url(valkey_url) as client:
+        client.config_set("appendonly", "no")
+        try:
+            assert_refused(Worker(env), "MAILQUEUE_DURABILITY is always, but .* set appendonly to yes")
+        finally:
+            client.config_set("appendonly", "yes")

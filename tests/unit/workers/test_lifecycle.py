@@ -65,16 +65,19 @@ def test_the_workers_of_another_application_are_not_ours(shop):
 
 @pytest.fixture
 def store(monkeypatch):
-    """Lets a test say what the store's check-up finds."""
+    """Lets a test say what the store's check-up finds; ``asked`` is whether it was to wait for its disk."""
+    asked = []
 
     def says(answer):
-        def check(_ledger):
+        def check(_ledger, *, durable=False):
+            asked.append(durable)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
         monkeypatch.setattr(MemoryLedger, "check", check)
 
+    says.asked = asked
     return says
 
 
@@ -118,3 +121,11 @@ def test_one_without_an_append_only_file_is_a_warning(shop, store, ready, caplog
     ready()
     assert "action=store_warning reason=it keeps no append-only file" in caplog.messages
     assert len(lifecycle._ticks) == 1
+
+
+@pytest.mark.parametrize(("durability", "asked"), [("default", False), ("always", True)])
+def test_it_must_be_able_to_wait_for_its_disk_where_producers_will(shop, store, durability, asked):
+    conf.configure(MAILQUEUE_DURABILITY=durability)
+    store(Checkup())
+    start(shop, "mailqueue.urgent")
+    assert store.asked == [asked]
