@@ -16,6 +16,8 @@ from mailqueue.errors import LedgerUnavailable, SpoolError
 from mailqueue.ledger.rules import TICK_GAP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailqueue.ledger.base import Ledger
     from mailqueue.publisher import Publisher
     from mailqueue.spool import Spool
@@ -28,16 +30,28 @@ REPLAYED = 500  # messages of the spool that are replayed before the next tick
 
 
 class Tick:
-    """Calls ``once`` every ``seconds`` until stopped."""
+    """Calls ``once`` every ``seconds`` until stopped.
+
+    ``admit`` is for a store that nobody could judge yet: asked before the first tick until it has an answer, False ends
+    the thread. It raises LedgerUnavailable while the store is away.
+    """
 
     def __init__(
-        self, ledger: Ledger, publisher: Publisher, worker: str, seconds: float, spool: Spool | None = None
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        worker: str,
+        seconds: float,
+        spool: Spool | None = None,
+        *,
+        admit: Callable[[], bool] | None = None,
     ) -> None:
         self._ledger = ledger
         self._publisher = publisher
         self._worker = worker
         self._seconds = seconds
         self._spool = spool
+        self._admit = admit
         self._stop = threading.Event()
         self._failing = False
         self._spool_failing = False
@@ -107,6 +121,9 @@ class Tick:
         while not self._stop.wait(pause):
             pause = self._seconds
             try:
+                if self._admit is not None and not self._admit():
+                    return
+                self._admit = None
                 if self.once():  # it may have left more: the ledger bounds each, and answers the next after this gap
                     pause = min(pause, TICK_GAP)
                 self.replay()

@@ -6,14 +6,13 @@ import threading
 import time
 
 import pytest
-import redis
 
 import mailqueue
 from mailqueue import EmailMessage, conf
 from mailqueue.producer import get_producer
 from mailqueue.testing.script import drip
 from mailqueue.testing.scripted import ScriptedServer
-from mailqueue.testing.worker import Worker, WorkerTrouble
+from mailqueue.testing.worker import Worker
 
 pytestmark = pytest.mark.store
 
@@ -148,31 +147,3 @@ def test_a_login_that_is_refused_is_tried_once_by_each_process_at_most(fleet):
         wait_until(lambda: {entry.state for entry in entries(more)} == {"deferred"})
         assert len(server.connections) == tried
         assert {entry.attempts for entry in entries([*receipts, *more])} == {0}
-
-
-def assert_refused(worker, remedy):
-    try:
-        with pytest.raises(WorkerTrouble, match=remedy):
-            worker.start()
-        assert worker.returncode == 78
-    finally:
-        worker.close()
-
-
-def test_no_worker_starts_on_a_store_that_evicts(settings, valkey_url):
-    with redis.Redis.from_url(valkey_url) as client:
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        try:
-            assert_refused(Worker({**settings, "EMAIL_HOST": "127.0.0.1"}), "set maxmemory-policy to noeviction")
-        finally:
-            client.config_set("maxmemory-policy", "noeviction")
-
-
-def test_no_worker_starts_where_the_disk_cannot_be_waited_for_and_is_to_be(settings, valkey_url):
-    env = {**settings, "EMAIL_HOST": "127.0.0.1", "MAILQUEUE_DURABILITY": "always"}
-    with redis.Redis.from_url(valkey_url) as client:
-        client.config_set("appendonly", "no")
-        try:
-            assert_refused(Worker(env), "MAILQUEUE_DURABILITY is always, but .* set appendonly to yes")
-        finally:
-            client.config_set("appendonly", "yes")

@@ -196,3 +196,34 @@ def test_the_thread_outlives_an_unavailable_ledger_and_a_bug(tick, ledger, publi
     assert len(publisher.published) == 2
     assert "action=tick_failed reason=away" in caplog.text
     assert "a bug" in caplog.text
+
+
+def test_a_store_that_was_away_is_judged_before_the_first_tick_and_then_no_more(ledger, publisher, caplog):
+    answers = [LedgerUnavailable("away"), True]
+
+    def admit():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    tick = Tick(ledger, publisher, "worker", 0.01, admit=admit)
+    tick.start()
+    for _ in range(3):
+        assert ledger.ticked.acquire(timeout=5)
+    tick.stop()
+    assert answers == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "action=tick_failed reason=away",
+        "action=tick_recovered",
+    ]
+
+
+def test_on_a_store_that_is_not_fit_there_is_no_tick(ledger, publisher):
+    ledger.answers = [DUE]
+    tick = Tick(ledger, publisher, "worker", 0.01, admit=lambda: False)
+    tick.start()
+    tick._thread.join(timeout=5)
+    assert not tick._thread.is_alive()
+    assert publisher.published == []
+    tick.stop()
