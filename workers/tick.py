@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from mailqueue.codec import Parcel
-from mailqueue.errors import LedgerUnavailable, SpoolError
+from mailqueue.errors import ImproperlyConfigured, LedgerFault, LedgerUnavailable, SpoolError
 from mailqueue.ledger.rules import TICK_GAP
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Tick:
         self._spool = spool
         self._admit = admit
         self._stop = threading.Event()
-        self._failing = False
+        self._failing: type[Exception] | None = None
         self._spool_failing = False
         self._thread = threading.Thread(target=self._run, name="mailqueue-tick", daemon=True)
 
@@ -91,7 +91,7 @@ class Tick:
             return 0
         try:
             count = self._spool.replay(self._ledger, self._publisher, REPLAYED)
-        except SpoolError as error:
+        except (SpoolError, ImproperlyConfigured) as error:  # its file, or a store that cannot do what is asked of it
             if not self._spool_failing:
                 logger.warning("action=spool_failed reason=%s", error)
             self._spool_failing = True
@@ -106,6 +106,8 @@ class Tick:
                 self._bury(owner)
             except LedgerUnavailable:
                 raise
+            except LedgerFault as error:
+                logger.error("action=burial_failed owner=%s reason=%s", owner, error)  # noqa: TRY400 - the store's trouble, not ours
             except Exception:
                 # Its leases end by themselves. What is due is published all the same: nobody else may do it.
                 logger.exception("action=burial_failed owner=%s", owner)
@@ -129,11 +131,12 @@ class Tick:
                 self.replay()
                 if self._failing:
                     logger.warning("action=tick_recovered")
-                self._failing = False
-            except LedgerUnavailable as error:
-                if not self._failing:
-                    logger.warning("action=tick_failed reason=%s", error)
-                self._failing = True
+                self._failing = None
+            except (LedgerUnavailable, LedgerFault) as error:  # the store's trouble, of which a traceback tells nothing
+                if self._failing is not type(error):
+                    level = logging.WARNING if isinstance(error, LedgerUnavailable) else logging.ERROR
+                    logger.log(level, "action=tick_failed reason=%s", error)
+                self._failing = type(error)
             except Exception:
                 # The thread must outlive its bugs: without ticks nothing deferred is ever sent.
                 logger.exception("action=tick_failed")
