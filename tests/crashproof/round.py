@@ -135,7 +135,7 @@ def _play(plan: Plan, directory: Path, report: Report, tell: Callable[..., None]
             events.write(f"{time.time():.3f} {kind}: {what}\n")
 
         writer = Writer(plan.of("writer"), plan.mails)
-        attack = Attack(rig, plan.of("faults"), plan.rate, log)
+        attack = Attack(rig, writer, plan.of("faults"), plan.rate, log)
         writer.start()
         _await_first(rig)
         for _ in attack.run(plan.faults):
