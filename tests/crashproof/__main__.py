@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tests.crashproof.cuts import TELLTALES, Bench, play_all
 from tests.crashproof.proof import Journal, play
-from tests.crashproof.round import Plan
+from tests.crashproof.round import WAKES, Plan
 from tests.crashproof.sabotage import SABOTAGES, TAKES_AWAY
 from tests.crashproof.table import Sabotaged, table, verdicts
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _CACHE = Path(__file__).parents[2] / ".cache" / "crashproof"
 _SABOTAGED_ROUNDS = 4  # of each sabotage
+_SABOTAGED_WAKES = {
+    "fence": 6.0,
+    "lease": 0.0,
+}  # it is what the fence is for; where leases do not end nobody else comes
 
 
 @click.command()
@@ -112,7 +116,9 @@ def _without(name: str, seed: int, rigs: int, console: Console, *, rounds: bool)
             for breach in found
             if breach.kind != "unforetold"
         ]
-    plans = [Plan(seed, -n, sabotage=name, patience=15.0) for n in range(1, _SABOTAGED_ROUNDS + 1)] if rounds else []
+    wakes = _SABOTAGED_WAKES.get(name, WAKES)
+    numbers = range(1, _SABOTAGED_ROUNDS + 1) if rounds else ()
+    plans = [Plan(seed, -number, wakes=wakes, sabotage=name, patience=15.0) for number in numbers]
     reports = play(plans, rigs=rigs, journal=None, console=console, title=f"without {name}")
     breaches = [len(report.breaches) for report in reports]
     one = Sabotaged(name, len(cut), sum(breaches), sum(map(bool, breaches)), len(breaches))

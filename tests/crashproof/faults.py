@@ -39,7 +39,9 @@ class Attack:
     The draws go by the seed alone; what they meet goes by the machine, so a replay is as like as processes allow.
     """
 
-    def __init__(self, rig: Rig, writer: Writer, seed: str, rate: float, log: Callable[..., None]) -> None:
+    def __init__(
+        self, rig: Rig, writer: Writer, seed: str, rate: float, wakes: float, log: Callable[..., None]
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.processes_killed = 0
         self.tasks_dropped = 0
@@ -50,7 +52,7 @@ class Attack:
         self._log = log
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._tie = itertools.count()
-        self._weights = dict(_WEIGHTS)
+        self._weights = _WEIGHTS | {"wake a process into another's claim": (wakes, Attack._wake)}
 
     def run(self, draws: int) -> Iterator[None]:
         """Draw so many faults; yields after each. What is then still broken is for the rig to heal."""
@@ -271,7 +273,6 @@ _WEIGHTS: dict[str, tuple[float, Callable[[Attack], Any]]] = {
     "stop a worker in good order": (0.4, Attack._stop_worker),
     "freeze a worker past its lease": (0.8, Attack._freeze_worker),
     "freeze a child past its lease": (3, Attack._freeze_child),
-    "wake a process into another's claim": (2, Attack._wake),
     "freeze the store": (1.0, Attack._freeze_store),
     "drop a link to the relay": (18, lambda attack: attack._drop("relay")),
     "drop a link of a worker to the store": (8, lambda attack: attack._drop("store")),
