@@ -29,7 +29,7 @@ __all__ = ["STAGES", "Ambush"]
 STAGES = ("rcpt", "final")
 
 _CATCH = 4.0  # s to wait for somebody's RCPT: all may have been killed
-_OVERTAKE = 7 * LEASE  # s until the lease has ended and another has come so far, on a machine that is busy
+_OVERTAKE = 5 * LEASE  # s until the lease has ended and another has come so far, on a machine that is busy
 _MAY_COME = (b"sending", b"deferred", b"queued")  # states from which another can come so far
 
 
