@@ -32,6 +32,8 @@ __all__ = ["drain"]
 logger = logging.getLogger(__name__)
 
 LONGEST_RUN = 10.0  # s that one task goes on taking batches
+HOURLY = 3600.0  # s, between tries at a message that meets a bug of ours, at most
+MENDED_BY = 86400.0  # s, the age at which it is held: a bad deploy is found and undone by then, about 30 tries later
 
 
 class _Opened(NamedTuple):
@@ -231,10 +233,19 @@ def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[A
             _hold(process, batch, grant, f"cannot be put together: {error}")
         except Exception as error:  # noqa: BLE001 - a bug, which a deploy may mend: the others are not to wait for that
             logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, _where(error))  # noqa: TRY400 - as _where says
-            _release(process, batch, [grant.id], deliver.LATER, type(error).__name__)
+            _put_off(process, batch, grant, type(error).__name__)
         else:
             attempts.append(Attempt(grant, envelope.relay, message, envelope.recipients(), dict(grant.results)))
     return attempts
+
+
+def _put_off(process: Process, batch: Batch, grant: Grant, bug: str) -> None:
+    """It meets a bug of ours: once more after half its age, until nobody can be expected to mend that."""
+    age = process.now() - grant.since
+    if age >= MENDED_BY:
+        _hold(process, batch, grant, f"cannot be put together by this worker: {bug}")
+    else:
+        _release(process, batch, [grant.id], min(max(deliver.LATER, age / 2), HOURLY), bug)
 
 
 def _release(process: Process, batch: Batch, ids: list[str], due_in: float = 0.0, reason: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 from celery.exceptions import WorkerShutdown
 from celery.utils.text import str_to_list
+from celery.worker import state
 
 from mailqueue import conf
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailqueue.ledger.base import Checkup
+    from mailqueue.ledger.base import Checkup, Ledger
+    from workers.process import Process
 
 __all__ = ["connect"]
 
@@ -61,7 +64,7 @@ def _configure(instance: Any = None, options: Mapping[str, Any] | None = None, *
         with contextlib.closing(_publisher()) as publisher:
             publisher.declare()
         with contextlib.closing(process.make_ledger()) as ledger, contextlib.suppress(LedgerUnavailable):
-            _refuse_unfit(ledger.check())
+            _judge(ledger)
     except ImproperlyConfigured as error:
         _tell(error)
         raise SystemExit(_EX_CONFIG) from None
@@ -80,10 +83,33 @@ def _begin(sender: str = "", instance: Any = None, **_: Any) -> None:
         process.begin(instance.app, sender)
 
 
-def _refuse_unfit(store: Checkup) -> None:
-    """Raise ImproperlyConfigured for a store that would lose mail in normal operation."""
+def _judge(ledger: Ledger) -> Checkup:
+    """Raise ImproperlyConfigured for a store that would lose mail in normal operation.
+
+    Likewise for one whose fsync nobody can wait for, if MAILQUEUE_DURABILITY says so: producers refuse all mail then.
+    """
+    store = ledger.check(durable=conf.get("MAILQUEUE_DURABILITY") == "always")
     if store.problems:
         raise ImproperlyConfigured(*store.problems)
+    return store
+
+
+def _admit(ledger: Ledger) -> None:
+    """Judge the store, and tell what is not the best of it."""
+    for warning in _judge(ledger).warnings:
+        logger.warning("action=store_warning reason=%s", warning)
+
+
+def _admit_late(this: Process) -> bool:
+    """Judge a store that was away while the worker started. One that is not fit stops the worker, as it does at a start."""
+    try:
+        _admit(this.ledger)
+    except ImproperlyConfigured as error:
+        logger.error("action=store_refused reason=%s: the worker stops", "; ".join(error.problems))  # noqa: TRY400 - no traceback wanted
+        process.stop(this.worker.hostname)
+        state.should_stop = _EX_CONFIG  # Celery's own flag, which the loop of its main process looks at
+        return False
+    return True
 
 
 def _tell(error: ImproperlyConfigured) -> None:
@@ -104,17 +130,17 @@ def _start(sender: Any = None, **_: Any) -> None:
         # A thread that ends its task does not wake the event loop, which would fetch the next one up to 1 s later.
         sender.hub.call_repeatedly(WAKE, lambda: None)
     this = process.current(app)
+    admit = None
     try:
-        store = this.ledger.check()
-        for warning in store.warnings:
-            logger.warning("action=store_warning reason=%s", warning)
-        _refuse_unfit(store)
+        _admit(this.ledger)
     except LedgerUnavailable as error:
         logger.warning("action=ledger_unavailable reason=%s", error)  # the tick and the claims wait for it
+        admit = functools.partial(_admit_late, this)
     except ImproperlyConfigured as error:
         _tell(error)
         raise WorkerShutdown(_EX_CONFIG) from None
-    tick = Tick(this.ledger, _publisher(), this.worker.name, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool())
+    seconds = conf.get("MAILQUEUE_TICK_SECONDS")
+    tick = Tick(this.ledger, _publisher(), this.worker.name, seconds, open_spool(), admit=admit)
     tick.start()
     _ticks[app] = tick
     logger.info("action=worker_ready worker=%s lanes=%s", this.worker.name, ",".join(this.lanes()))

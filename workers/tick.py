@@ -12,10 +12,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from mailqueue.codec import Parcel
-from mailqueue.errors import LedgerUnavailable, SpoolError
+from mailqueue.errors import ImproperlyConfigured, LedgerFault, LedgerUnavailable, SpoolError
 from mailqueue.ledger.rules import TICK_GAP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailqueue.ledger.base import Ledger
     from mailqueue.publisher import Publisher
     from mailqueue.spool import Spool
@@ -28,18 +30,30 @@ REPLAYED = 500  # messages of the spool that are replayed before the next tick
 
 
 class Tick:
-    """Calls ``once`` every ``seconds`` until stopped."""
+    """Calls ``once`` every ``seconds`` until stopped.
+
+    ``admit`` is for a store that nobody could judge yet: asked before the first tick until it has an answer, False ends
+    the thread. It raises LedgerUnavailable while the store is away.
+    """
 
     def __init__(
-        self, ledger: Ledger, publisher: Publisher, worker: str, seconds: float, spool: Spool | None = None
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        worker: str,
+        seconds: float,
+        spool: Spool | None = None,
+        *,
+        admit: Callable[[], bool] | None = None,
     ) -> None:
         self._ledger = ledger
         self._publisher = publisher
         self._worker = worker
         self._seconds = seconds
         self._spool = spool
+        self._admit = admit
         self._stop = threading.Event()
-        self._failing = False
+        self._failing: type[Exception] | None = None
         self._spool_failing = False
         self._thread = threading.Thread(target=self._run, name="mailqueue-tick", daemon=True)
 
@@ -77,7 +91,7 @@ class Tick:
             return 0
         try:
             count = self._spool.replay(self._ledger, self._publisher, REPLAYED)
-        except SpoolError as error:
+        except (SpoolError, ImproperlyConfigured) as error:  # its file, or a store that cannot do what is asked of it
             if not self._spool_failing:
                 logger.warning("action=spool_failed reason=%s", error)
             self._spool_failing = True
@@ -92,6 +106,8 @@ class Tick:
                 self._bury(owner)
             except LedgerUnavailable:
                 raise
+            except LedgerFault as error:
+                logger.error("action=burial_failed owner=%s reason=%s", owner, error)  # noqa: TRY400 - the store's trouble, not ours
             except Exception:
                 # Its leases end by themselves. What is due is published all the same: nobody else may do it.
                 logger.exception("action=burial_failed owner=%s", owner)
@@ -107,16 +123,20 @@ class Tick:
         while not self._stop.wait(pause):
             pause = self._seconds
             try:
+                if self._admit is not None and not self._admit():
+                    return
+                self._admit = None
                 if self.once():  # it may have left more: the ledger bounds each, and answers the next after this gap
                     pause = min(pause, TICK_GAP)
                 self.replay()
                 if self._failing:
                     logger.warning("action=tick_recovered")
-                self._failing = False
-            except LedgerUnavailable as error:
-                if not self._failing:
-                    logger.warning("action=tick_failed reason=%s", error)
-                self._failing = True
+                self._failing = None
+            except (LedgerUnavailable, LedgerFault) as error:  # the store's trouble, of which a traceback tells nothing
+                if self._failing is not type(error):
+                    level = logging.WARNING if isinstance(error, LedgerUnavailable) else logging.ERROR
+                    logger.log(level, "action=tick_failed reason=%s", error)
+                self._failing = type(error)
             except Exception:
                 # The thread must outlive its bugs: without ticks nothing deferred is ever sent.
                 logger.exception("action=tick_failed")

@@ -1,10 +1,51 @@
-"""Times and durations as operators read them."""
+"""Times and durations as operators write and read them."""
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
-__all__ = ["clock", "span"]
+import click
+
+__all__ = ["WHEN", "clock", "moment", "span"]
+
+_UNITS: Final = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+_SPAN: Final = re.compile(r"(?:\s*\d+\s*(?:d|h|min|s)\b)+\s*")
+
+
+class _When(click.ParamType):  # type: ignore[type-arg] # generic in the newest click alone
+    """A moment with its zone, or a duration, in the units of ``span``."""
+
+    name = "when"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime | timedelta:
+        try:
+            if _SPAN.fullmatch(value):
+                return timedelta(
+                    seconds=sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)\s*([a-z]+)", value))
+                )
+            found = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is no time: write 30min, 2h, or a moment such as {_here(datetime.now(UTC))}", param, ctx
+            )
+        if found.utcoffset() is None:
+            self.fail(f"{value!r} has no time zone; on this host it is {_here(found)}", param, ctx)
+        return found
+
+
+WHEN: Final = _When()
+
+
+def _here(when: datetime) -> str:
+    return when.astimezone().isoformat(timespec="seconds")
+
+
+def moment(when: datetime | timedelta | None) -> datetime | None:
+    """A moment, of what may be a duration from now."""
+    return datetime.now(UTC) + when if isinstance(when, timedelta) else when
 
 
 def clock(seconds: float) -> str:
@@ -18,7 +59,7 @@ def span(seconds: float) -> str:
     if left < 1:
         return f"{seconds:g} s"
     parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+    for unit, size in _UNITS.items():
         count, left = divmod(left, size)
         if count:
             parts.append(f"{count} {unit}")

@@ -136,7 +136,7 @@ SETTINGS: tuple[Setting, ...] = (
         Whole(),
         "bytes",
         4 * 1024 * 1024,
-        "The most bytes that a worker claims at a time; one message may always be larger.",
+        "The most bytes that a worker claims or fetches at a time; one message may always be larger.",
         shown="4194304 (4 MiB)",
     ),
     Setting(

@@ -428,9 +428,10 @@ class Ledger(abc.ABC):
     # -- the store
 
     @abc.abstractmethod
-    def check(self) -> Checkup:
+    def check(self, *, durable: bool = False) -> Checkup:
         """Judge the store's settings: one that evicts keys is a problem, one without an append-only file a warning.
 
+        With ``durable`` it is a problem as well if the store cannot do what the call of that name asks of it.
         A store that does not let us look has neither. Raises LedgerUnavailable.
         """
 

@@ -52,11 +52,8 @@ def wait_for_disk(client: Redis, key: str, timeout: float, where: str) -> None:
             connection.disconnect()  # its second answer may be on the way
         if not isinstance(error, (exceptions.RedisError, OSError)):
             raise
-        for mark, meaning in _REMEDIES:
-            if mark in f"{type(error).__name__} {error}":
-                raise ImproperlyConfigured(
-                    f"MAILQUEUE_DURABILITY is always, but the ledger's store at {where} {meaning}"
-                ) from error
+        if problem := _cannot(error, where):
+            raise ImproperlyConfigured(problem) from error
         raise LedgerUnavailable(explain(error, where, timeout)) from error
     finally:
         if connection is not None:
@@ -65,10 +62,10 @@ def wait_for_disk(client: Redis, key: str, timeout: float, where: str) -> None:
         raise LedgerUnavailable(f"the ledger's store at {where} has not synced to its disk within {timeout:g} s")
 
 
-def check_up(client: Redis, where: str, timeout: float) -> Checkup:
+def check_up(client: Redis, where: str, timeout: float, *, durable: bool = False) -> Checkup:
     """Judge the settings of the store at ``where``, as far as it shows them: a managed one may show none.
 
-    Raises LedgerUnavailable.
+    ``durable``: that it cannot be waited for its disk is a problem as well. Raises LedgerUnavailable.
     """
     problems, warnings = [], []
 
@@ -90,7 +87,30 @@ def check_up(client: Redis, where: str, timeout: float) -> Checkup:
             f"the ledger's store at {where} keeps no append-only file: when it crashes, the mail accepted since its last "
             "snapshot is lost; set appendonly to yes"
         )
+    if durable and (problem := _why_not_durable(client, where, timeout)):
+        problems.append(problem)
     return Checkup(tuple(problems), tuple(warnings))
+
+
+def _why_not_durable(client: Any, where: str, timeout: float) -> str:
+    """Why the store cannot wait for its disk; "" if it can, which is told within a millisecond, synced or not."""
+    from redis import exceptions  # noqa: PLC0415 - redis-py takes 100 ms to import, see RedisLedger
+
+    try:
+        client.execute_command("WAITAOF", "1", "0", "1")
+    except (exceptions.RedisError, OSError) as error:
+        if problem := _cannot(error, where):
+            return problem
+        raise LedgerUnavailable(explain(error, where, timeout)) from error
+    return ""
+
+
+def _cannot(error: BaseException, where: str) -> str:
+    """What an answer to WAITAOF means that is about the store's settings, with the remedy; "" for any other."""
+    for mark, meaning in _REMEDIES:
+        if mark in f"{type(error).__name__} {error}":
+            return f"MAILQUEUE_DURABILITY is always, but the ledger's store at {where} {meaning}"
+    return ""
 
 
 def _ask(client: Any, command: tuple[str, ...], where: str, timeout: float) -> object:

@@ -351,7 +351,7 @@ class MemoryLedger(Ledger):
 
     # -- the store
 
-    def check(self) -> Checkup:
+    def check(self, *, durable: bool = False) -> Checkup:  # noqa: ARG002 - memory is as durable as it gets
         return Checkup(warnings=("the ledger is in the memory of this process: mail in it ends with the process",))
 
     def ping(self) -> None:

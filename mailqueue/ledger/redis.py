@@ -346,8 +346,8 @@ class RedisLedger(Ledger):
 
     # -- the store
 
-    def check(self) -> Checkup:
-        return disk.check_up(self._client, self._where, self._timeout)
+    def check(self, *, durable: bool = False) -> Checkup:
+        return disk.check_up(self._client, self._where, self._timeout, durable=durable)
 
     def ping(self) -> None:
         self._execute("PING")

@@ -6,14 +6,13 @@ import threading
 import time
 
 import pytest
-import redis
 
 import mailqueue
 from mailqueue import EmailMessage, conf
 from mailqueue.producer import get_producer
 from mailqueue.testing.script import drip
 from mailqueue.testing.scripted import ScriptedServer
-from mailqueue.testing.worker import Worker, WorkerTrouble
+from mailqueue.testing.worker import Worker
 
 pytestmark = pytest.mark.store
 
@@ -148,16 +147,3 @@ def test_a_login_that_is_refused_is_tried_once_by_each_process_at_most(fleet):
         wait_until(lambda: {entry.state for entry in entries(more)} == {"deferred"})
         assert len(server.connections) == tried
         assert {entry.attempts for entry in entries([*receipts, *more])} == {0}
-
-
-def test_no_worker_starts_on_a_store_that_evicts(settings, valkey_url):
-    with redis.Redis.from_url(valkey_url) as client:
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        try:
-            worker = Worker({**settings, "EMAIL_HOST": "127.0.0.1"})
-            with pytest.raises(WorkerTrouble, match="set maxmemory-policy to noeviction"):
-                worker.start()
-            assert worker.returncode == 78
-        finally:
-            client.config_set("maxmemory-policy", "noeviction")
-            worker.close()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
+from tests.crashproof.ambush import STAGES, Ambush
 from tests.crashproof.pace import LEASE
 from tests.crashproof.relay import MISBEHAVIOURS
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.crashproof.rig import Member, Rig
+    from tests.crashproof.writer import Writer
 
 __all__ = ["KILLS", "Attack"]
 
@@ -37,29 +39,32 @@ class Attack:
     The draws go by the seed alone; what they meet goes by the machine, so a replay is as like as processes allow.
     """
 
-    def __init__(self, rig: Rig, seed: str, rate: float, log: Callable[..., None]) -> None:
+    def __init__(
+        self, rig: Rig, writer: Writer, seed: str, rate: float, wakes: float, log: Callable[..., None]
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.processes_killed = 0
         self.tasks_dropped = 0
         self._rig = rig
+        self._writer = writer
         self._random = random.Random(seed)
         self._rate = rate
         self._log = log
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._tie = itertools.count()
-        self._weights = dict(_WEIGHTS)
+        self._weights = _WEIGHTS | {"wake a process into another's claim": (wakes, Attack._wake)}
 
     def run(self, draws: int) -> Iterator[None]:
         """Draw so many faults; yields after each. What is then still broken is for the rig to heal."""
         next_at = time.monotonic()
         while draws:
+            if self._undo():
+                continue
             now = time.monotonic()
-            if self._later and self._later[0][0] <= now:
-                heapq.heappop(self._later)[2]()
-            elif next_at <= now:
+            if next_at <= now:
                 self._one()
                 draws -= 1
-                next_at = now + self._random.expovariate(self._rate)
+                next_at = time.monotonic() + self._random.expovariate(self._rate)
                 yield
             else:
                 soonest = min(next_at, self._later[0][0] if self._later else next_at)
@@ -77,6 +82,21 @@ class Attack:
 
     def _in(self, seconds: float, undo: Callable[[], object]) -> None:
         heapq.heappush(self._later, (time.monotonic() + seconds, next(self._tie), undo))
+
+    def _undo(self) -> bool:
+        """Undo what is due first, if anything is."""
+        due = bool(self._later) and self._later[0][0] <= time.monotonic()
+        if due:
+            heapq.heappop(self._later)[2]()
+        return due
+
+    def _until(self, look: Callable[[], Any], seconds: float) -> Any:
+        """What ``look`` finds within so many seconds, in which nothing new is broken."""
+        deadline = time.monotonic() + seconds
+        while not (found := look()) and time.monotonic() < deadline:
+            if not self._undo():
+                time.sleep(0.01)
+        return found
 
     # -- processes: each says what it has done, None if there was nothing to do it to
 
@@ -183,6 +203,13 @@ class Attack:
 
         self._in(seconds, thaw)
         return f"{member.name}:{pid} for {seconds:.1f} s"
+
+    def _wake(self) -> Any:
+        """The other faults wait for it: who is killed meanwhile shows nothing."""
+        stage = self._random.choice(STAGES)
+        if not self._rig.store.running:
+            return None
+        return Ambush(self._rig, self._writer, self._until).lay(stage)
 
     def _freeze_store(self) -> Any:
         seconds = self._random.choice((0.1, 0.3, 0.7, 1.5, 3.0))

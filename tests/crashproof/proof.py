@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.crashproof.round import Plan, Report, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -99,9 +99,8 @@ def play(
     journal: Journal | None,
     console: Console,
     title: str,
-    enough: Callable[[Report], bool] = lambda _report: False,
 ) -> list[Report]:
-    """Play ``plans``, ``rigs`` at a time, and return their reports; stops early after one that is ``enough``."""
+    """Play ``plans``, ``rigs`` at a time, and return their reports."""
     reports = [report for plan in plans if journal and (report := journal.get(plan))]
     waiting = [plan for plan in plans if not (journal and journal.get(plan))]
     tally = Tally(len(plans))
@@ -110,7 +109,7 @@ def play(
     if reports:
         console.print(f"{title}: {len(reports)} of {len(plans)} rounds are done already")
     with _Display(console, title, tally) as display, _Rigs(rigs) as pool:
-        while (waiting or pool.busy) and not any(map(enough, reports)):
+        while waiting or pool.busy:
             while waiting and pool.free:
                 plan = waiting.pop(0)
                 tally.running[plan.number] = Counter()

@@ -6,6 +6,7 @@ It misbehaves when it is told to: once for each time it is told, at the stage th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -47,6 +48,8 @@ _BOUNDARY = re.compile(rb"={15}\d+==")  # of MIME parts: each rendering draws it
 _LARGEST = 1 << 22
 _HANG = 8.0  # s, longer than the clients' timeout
 _SLOW = 3.0  # s at most, longer than their lease
+_TRAPPED = 5.0  # s at most
+_MOST = {"rcpt": 1, "final": 2}  # answers that a trap keeps back: the other copy is to come as far as the first
 
 
 @dataclass(slots=True)
@@ -54,6 +57,28 @@ class Transaction:
     """What MAIL and RCPT have said."""
 
     recipients: list[str] = field(default_factory=list)
+
+
+class Trap:
+    """Keeps back the answers at a stage until it is opened: those for a message, or for the first that comes."""
+
+    def __init__(self, number: int | None, most: int) -> None:
+        self.caught: list[int] = []
+        self._number = number
+        self._most = most
+        self._open = asyncio.Event()
+
+    async def hold(self, number: int) -> None:
+        """Keep the answer for ``number`` back, if it is for this one."""
+        if self._number not in (None, number) or len(self.caught) >= self._most or self._open.is_set():
+            return
+        self.caught.append(number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._open.wait(), _TRAPPED)
+
+    def open(self) -> None:
+        """Let everybody go."""
+        self._open.set()
 
 
 class Relay:
@@ -68,10 +93,22 @@ class Relay:
         self._pending: dict[str, deque[str]] = {}
         self._played: Counter[str] = Counter()
         self._greylisted: set[str] = set()
+        self._traps: dict[str, Trap] = {}
 
-    async def handle(self, do: str, how: str = "") -> Any:
-        """``misbehave`` some time, in the way ``how``; ``behave`` from now on. Says what it has done so far."""
-        if do == "misbehave":
+    async def handle(self, do: str, how: str = "", number: int | None = None) -> Any:
+        """``misbehave`` some time, in the way ``how``; ``behave`` from now on. Says what it has done so far.
+
+        ``trap`` at the stage ``how`` whoever comes with message ``number``, or comes first; ``open`` one trap, or all.
+        ``caught`` says whose answers are kept back there, by the numbers of their messages.
+        """
+        if do == "caught":
+            return self._traps[how].caught if how in self._traps else []
+        if do == "trap":
+            self._traps[how] = Trap(number, _MOST[how])
+        elif do == "open":
+            for stage in [how] if how else list(self._traps):
+                self._traps.pop(stage).open()
+        elif do == "misbehave":
             self._pending.setdefault(how.partition("-")[0], deque()).append(how)
         elif do == "behave":
             self._pending.clear()
@@ -96,6 +133,11 @@ class Relay:
         self._played[how] += 1
         return how
 
+    async def hold(self, stage: str, number: int) -> None:
+        """Where there is a trap: keep the answer for message ``number`` back."""
+        if stage in self._traps:
+            await self._traps[stage].hold(number)
+
     def unplayed(self, how: str) -> None:
         """It did not fit here: some other time."""
         self._played[how] -= 1
@@ -103,8 +145,7 @@ class Relay:
 
     def write(self, kind: str, content: bytes, recipients: list[str]) -> None:
         """Write down a message that is kept, or refused for good."""
-        match = _NUMBER.search(content)
-        number = int(match[1]) if match else None
+        number = number_in(content)
         digest = hashlib.sha256(_BOUNDARY.sub(b"", content)).hexdigest()[:16]
         (self._contents / f"{number}-{digest}.eml").write_bytes(content)
         self._write(what=kind, number=number, to=recipients, digest=digest)
@@ -130,6 +171,12 @@ class Relay:
             return False
         self._greylisted.add(recipient)
         return True
+
+
+def number_in(content: bytes) -> int | None:
+    """The number of a message by its content."""
+    match = _NUMBER.search(content)
+    return int(match[1]) if match else None
 
 
 class Conversation:
@@ -183,6 +230,7 @@ class Conversation:
         if fault:
             return await self._send(MISBEHAVIOURS[fault])
         self._transaction.recipients.append(recipient)
+        await self._relay.hold("rcpt", int("".join(filter(str.isdigit, recipient))))
         return await self._send("250 2.1.5 ok")
 
     async def _data(self) -> bool:
@@ -209,6 +257,7 @@ class Conversation:
             self._relay.write("kept", content, recipients)
         elif fault == "final-554":
             self._relay.write("refused", content, recipients)
+        await self._relay.hold("final", number_in(content) or 0)
         if fault == "final-hang-kept":
             await asyncio.sleep(_HANG)
         elif fault == "final-slow-kept":

@@ -101,7 +101,8 @@ class Rig:
     ) -> None:
         self.directory = directory
         self.record = directory / "relay.jsonl"
-        self._seed, self._layout, self._timeout, self._sabotage, self._delay = seed, layout, timeout, sabotage, delay
+        self.timeout = timeout
+        self._seed, self._layout, self._sabotage, self._delay = seed, layout, sabotage, delay
         self.store = EmbeddedValkey(
             directory / "store",
             appendfsync="everysec" if rollback else "always",
@@ -158,6 +159,11 @@ class Rig:
         """All children that send, with their workers."""
         return [(member, pid) for member in self.crew for pid in member.forks()]
 
+    def senders(self) -> list[int]:
+        """Process ids of all that send: children, and workers that have none."""
+        alone = [member.child.pid for member in self.crew if member.pool != "prefork" and member.running]
+        return [*(pid for _member, pid in self.children()), *alone]
+
     def queues(self) -> list[str]:
         """The names of the lanes' queues in the broker."""
         return [queue_name(lane) for lane in LANES]
@@ -186,7 +192,7 @@ class Rig:
             MAILQUEUE_BROKER_URL=f"redis://127.0.0.1:{self.links.hello['store']}/0",
             EMAIL_HOST="127.0.0.1",
             EMAIL_PORT=str(self.links.hello["relay"]),
-            EMAIL_TIMEOUT=str(self._timeout),
+            EMAIL_TIMEOUT=str(self.timeout),
             PYTHONUNBUFFERED="1",
             PYTHONPATH=str(ROOT),
             TMPDIR=str(self.directory),

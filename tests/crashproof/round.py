@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Entry, Ledger
 
-__all__ = ["Plan", "Report", "run"]
+__all__ = ["WAKES", "Plan", "Report", "run"]
 
 #: Most rounds are of prefork workers: their children cost little to kill.
 _LAYOUT_WEIGHTS = (10, 3, 3, 1, 1)
+#: How often a process is woken into another's claim, among the weights of the faults.
+WAKES = 2.0
 #: s without a sign of them, after which messages that were refused to the caller are taken to be nowhere.
 _CALM = 2.0
 
@@ -46,6 +48,7 @@ class Plan:
     rate: float = 12.0  # of faults a second
     mails: float = 40.0  # a second
     rollback: bool = False
+    wakes: float = WAKES
     sabotage: str = ""
     patience: float = 45.0  # s without any progress, after which what is unsettled is lost
     keep: str = ""  # directory for the evidence of a breach
@@ -135,7 +138,7 @@ def _play(plan: Plan, directory: Path, report: Report, tell: Callable[..., None]
             events.write(f"{time.time():.3f} {kind}: {what}\n")
 
         writer = Writer(plan.of("writer"), plan.mails)
-        attack = Attack(rig, plan.of("faults"), plan.rate, log)
+        attack = Attack(rig, writer, plan.of("faults"), plan.rate, plan.wakes, log)
         writer.start()
         _await_first(rig)
         for _ in attack.run(plan.faults):

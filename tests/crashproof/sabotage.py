@@ -15,24 +15,37 @@ from mailqueue.ledger import scripts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SABOTAGES", "VARIABLE", "sabotage"]
+__all__ = ["SABOTAGES", "TAKES_AWAY", "VARIABLE", "sabotage"]
 
 #: The environment variable that names the sabotage of a worker.
 VARIABLE = "CRASHPROOF_SABOTAGE"
 
-#: What each takes away: by script, the text and what takes its place.
+#: What each takes away, in a few words.
+TAKES_AWAY = {
+    "fence": "one claim is as good as another",
+    "begin": "nobody knows whose last byte may be out",
+    "lost-task": "what the broker loses stays lost",
+    "lease": "a claim is for ever",
+}
+
+#: And in fact: by script, the text and what takes its place.
 SABOTAGES: dict[str, dict[str, tuple[str, str]]] = {
-    "fence": {  # whoever asks may begin and record
-        "begin": ('if v[1] ~= "sending" or v[2] ~= token then', 'if v[1] ~= "sending" then'),
-        "record": ("if not m or m.fence ~= token then", "if not m then"),
+    # Of a message that is being sent, one claim is as good as another. All else still goes by its state: what is not
+    # being sent cannot be begun. `claim` compares tokens as well, to know a call that it has answered; that stays.
+    "fence": {
+        "begin": (" or v[2] ~= token", ""),
+        "record": (" or m.fence ~= token", ""),
+        "unbegin": (" or m.fence ~= token", ""),
+        "renew": (" and v[2] == token", ""),
+        "release": (" and m.fence == token", ""),
     },
-    "begin": {  # nobody knows whose last byte may be out
+    "begin": {
         "begin": ('call("HSET", message(id), "p", "begun", "b", turn)', ""),
     },
-    "lost-task": {  # what the broker loses stays lost
+    "lost-task": {
         "tick": ("if older_mark == 0 then return end", "if true then return end"),
     },
-    "lease": {  # a claim is for ever
+    "lease": {
         "tick": ('for _, id in ipairs(up_to("leased", now)) do', "for _, id in ipairs({}) do"),
     },
 }

@@ -1,8 +1,9 @@
-"""The table: faults by kind, messages, copies, unknown, lost, breaches; a column for each kind of store."""
+"""The tables: what the rounds did and found, a column for each kind of store; and whether each sabotage was noticed."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,11 +12,11 @@ from rich.table import Table
 from tests.crashproof.faults import KILLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.crashproof.round import Report
 
-__all__ = ["table"]
+__all__ = ["Sabotaged", "table", "verdicts"]
 
 #: What the relay does, by groups of its misbehaviours.
 _GROUPS = {
@@ -29,6 +30,43 @@ _GROUPS = {
 _GROUP_OF = {f"relay: {how}": group for group, hows in _GROUPS.items() for how in hows}
 _LOST = ("lost", "missing")
 _UNCOUNTED = ("repeated", "uncounted")
+
+
+@dataclass(frozen=True, slots=True)
+class Sabotaged:
+    """What was reported while a safeguard was taken away. ``rounds`` is 0 if it was left at the step cut."""
+
+    name: str
+    by_cut: int  # breaches
+    by_rounds: int
+    breached: int = 0  # rounds with a breach
+    rounds: int = 0
+
+    @property
+    def noticed(self) -> bool:
+        """Whether the step cut has noticed, and the rounds if there were any."""
+        return bool(self.by_cut and (self.by_rounds or not self.rounds))
+
+    def __str__(self) -> str:
+        by_rounds = f", {self.by_rounds} by rounds, in {self.breached} of {self.rounds}" if self.rounds else ""
+        return f"{self.name}: {self.by_cut} breaches by the step cut{by_rounds}: {_verdict(self.noticed)}"
+
+
+def _verdict(noticed: bool) -> str:
+    return "noticed" if noticed else "UNNOTICED"
+
+
+def verdicts(found: Sequence[Sabotaged], takes_away: Mapping[str, str]) -> Table:
+    """The table of sabotages, in Markdown; ``takes_away`` has a few words for each."""
+    shown = Table(box=box.MARKDOWN)
+    shown.add_column("taken away")
+    for title in ("breaches by the step cut", "breaches by rounds", "in how many rounds"):
+        shown.add_column(title, justify="right")
+    shown.add_column("verdict")
+    for one in found:
+        rounds = (str(one.by_rounds), f"{one.breached} of {one.rounds}") if one.rounds else ("-", "-")
+        shown.add_row(f"{one.name}: {takes_away[one.name]}", str(one.by_cut), *rounds, _verdict(one.noticed))
+    return shown
 
 
 def table(reports: Sequence[Report]) -> Table:
@@ -92,6 +130,7 @@ _MESSAGES: dict[str, Callable[[Sequence[Report]], int]] = {
     "copies at the relay": _sum("copies"),
     "of these repeated": _sum("repeated"),
     "answers counted unknown": _sum("unknowns"),
+    "begins and records that the fence refused": lambda reports: sum(r.counters.get("fenced", 0) for r in reports),
     "lost with the store's second": _excused(*_LOST),
     "repeated uncounted with the store's second": _excused(*_UNCOUNTED),
     "**lost**": _breaches(*_LOST),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+
 import pytest
 
 from mailqueue.ledger import scripts
@@ -9,13 +12,16 @@ from mailqueue.ledger.base import Entry
 from mailqueue.ledger.states import State
 from mailqueue.outcome import Result, Verdict
 from mailqueue.smtp.reply import Reply
+from tests.crashproof.ambush import Ambush
 from tests.crashproof.audit import Relayed, audit
+from tests.crashproof.cuts import CASES, TELLTALES
 from tests.crashproof.faults import KILLS
 from tests.crashproof.proof import Journal
+from tests.crashproof.relay import Relay
 from tests.crashproof.rollback import commands, concerned
 from tests.crashproof.round import Plan, Report
-from tests.crashproof.sabotage import SABOTAGES, sabotage
-from tests.crashproof.table import table
+from tests.crashproof.sabotage import SABOTAGES, TAKES_AWAY, sabotage
+from tests.crashproof.table import Sabotaged, table, verdicts
 from tests.crashproof.writer import Mail
 
 ANN, BOB = "ann0@example.com", "bob0@example.com"
@@ -194,6 +200,110 @@ def test_a_sabotage_changes_what_it_says_and_can_be_undone(name):
     finally:
         undo()
     assert scripts.load() == genuine
+
+
+@pytest.mark.parametrize(
+    ("found", "row"),
+    [
+        (Sabotaged("fence", 1, 3, 2, 4), ["1", "3", "2 of 4", "noticed"]),
+        (Sabotaged("fence", 1, 0, 0, 4), ["1", "0", "0 of 4", "UNNOTICED"]),
+        (Sabotaged("fence", 0, 3, 2, 4), ["0", "3", "2 of 4", "UNNOTICED"]),
+        (Sabotaged("fence", 1, 0), ["1", "-", "-", "noticed"]),
+    ],
+)
+def test_a_sabotage_is_noticed_by_the_step_cut_and_by_the_rounds_if_there_are_any(found, row):
+    assert [column._cells[0] for column in verdicts([found], TAKES_AWAY).columns][1:] == row
+    assert str(found).endswith(f": {row[-1]}")
+    assert found.noticed is (row[-1] == "noticed")
+
+
+def test_every_sabotage_has_a_cut_that_tells_and_words_for_its_row():
+    assert set(SABOTAGES) == set(TAKES_AWAY) == set(TELLTALES)
+    assert set(TELLTALES.values()) <= {case.name for case in CASES}
+
+
+def test_a_relay_keeps_both_copies_of_a_message_back_until_it_is_told(tmp_path):
+    async def play(relay):
+        await relay.handle("trap", how="final", number=7)
+        await relay.hold("final", 8)  # another's answer, and one at another stage, go their way
+        await relay.hold("rcpt", 7)
+        held = [asyncio.create_task(relay.hold("final", 7)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await relay.handle("caught", how="final") == [7, 7]
+        await relay.handle("open")
+        await asyncio.gather(*held)
+        assert await relay.handle("caught", how="final") == []
+
+    asyncio.run(play(Relay(str(tmp_path / "record"), "seed", 0.0)))
+
+
+def test_a_relay_keeps_back_the_first_that_comes_and_nobody_after_it(tmp_path):
+    async def play(relay):
+        await relay.handle("trap", how="rcpt")
+        held = asyncio.create_task(relay.hold("rcpt", 3))
+        await asyncio.sleep(0)
+        await relay.hold("rcpt", 4)
+        assert await relay.handle("caught", how="rcpt") == [3]
+        await relay.handle("open", how="rcpt")
+        await held
+
+    asyncio.run(play(Relay(str(tmp_path / "record"), "seed", 0.0)))
+
+
+class Ambushed:
+    """A rig whose relay and store say what they are told to; the process that is frozen is a real one."""
+
+    timeout = 1.0
+
+    def __init__(self, pid, caught, *, state=b"sending", fenced=(0, 0)):
+        self.relay = self.direct = self
+        self._pid, self._caught, self._state, self._fenced = pid, caught, state, iter(fenced)
+        self.mails = [mail()]
+        self.said = []
+
+    def senders(self):
+        return [self._pid]
+
+    def ask(self, do, how="", number=None):
+        if do != "caught":
+            self.said.append((do, how))
+            return None
+        return self._caught[how].pop(0) if len(self._caught[how]) > 1 else self._caught[how][0]
+
+    def hget(self, key, field):
+        match field:
+            case "o":
+                return b"worker:%d" % self._pid
+            case "s":
+                return self._state
+        return next(self._fenced)
+
+
+def lie_in_wait(stage, caught, **more):
+    """What an ambush comes to, what it told the relay last, and whether its victim runs again."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as victim:
+        rig = Ambushed(victim.pid, caught, **more)
+        came_to = Ambush(rig, rig, lambda look, _seconds: look()).lay(stage)
+        victim.stdin.close()
+        assert victim.wait(20) == 0  # which one that is still frozen never comes to
+    return came_to, rig.said[-1]
+
+
+def test_an_ambush_wakes_its_victim_when_the_other_has_come_so_far_and_sees_it_refused():
+    caught = {"rcpt": [[0]], "final": [[0]]}
+    expected = "message 0, at the other's final: refused"
+    assert lie_in_wait("final", caught, fenced=(0, 1, 1)) == (expected, ("open", ""))
+
+
+def test_an_ambush_tells_of_the_copy_that_nobody_refused():
+    caught = {"rcpt": [[0]], "final": [[0], [0], [0], [0], [0, 0]]}
+    assert lie_in_wait("final", caught) == ("message 0, at the other's final: 2 copies", ("open", ""))
+
+
+@pytest.mark.parametrize("state", [b"sending", b"cancelled"])
+def test_an_ambush_that_nobody_walks_into_lets_its_victim_go(state):
+    assert lie_in_wait("final", {"rcpt": [[0]], "final": [[]]}, state=state) == (None, ("open", ""))
+    assert lie_in_wait("rcpt", {"rcpt": [[]], "final": [[]]}) == (None, ("open", ""))
 
 
 def test_a_finished_round_is_not_played_again_unless_its_plan_is_another(tmp_path):

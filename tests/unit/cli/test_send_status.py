@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -71,6 +73,47 @@ def test_what_the_message_would_refuse_is_told_on_a_line():
     assert result.exit_code == 1
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_message_waits_for_its_time_and_expires(ledger):
+    begun = time.time()
+    soon = ledger().get(send("--to", "a@example.com", "--subject", "s", "--send-at", "2h", "--expires-at", "30 min"))
+    assert soon.state == "scheduled"
+    assert soon.due_at == pytest.approx(begun + 7200, abs=5)
+    assert soon.expires_at == pytest.approx(begun + 7200 + 1800, abs=5)
+    late = ("--send-at", "2126-12-24T18:00+01:00", "--expires-at", "2126-12-25T00:00Z")
+    later = ledger().get(send("--to", "a@example.com", "--subject", "s", *late))
+    assert later.due_at == datetime(2126, 12, 24, 17, tzinfo=UTC).timestamp()
+    assert later.expires_at == datetime(2126, 12, 25, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("option", ["--send-at", "--expires-at"])
+def test_a_time_that_is_none_is_wrong_usage(option):
+    result = run("send", "--to", "a@example.com", "--subject", "s", option, "tomorrow")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': 'tomorrow' is no time" in result.stderr
+
+
+def test_a_message_that_could_never_be_sent_is_refused():
+    result = run(
+        "send", "--to", "a@example.com", "--subject", "s", "--send-at", "2h", "--expires-at", "2026-01-01T00:00Z"
+    )
+    assert result.exit_code == 1
+    assert "it would never be sent" in result.stderr
+
+
+def test_the_same_key_again_is_the_first_message(ledger):
+    first = send("--to", "a@example.com", "--subject", "s", "--key", "order 7")
+    assert send("--to", "a@example.com", "--subject", "s", "--key", "order 7") == first
+    assert ledger().counts() == {"default": {"queued": 1}}
+    other = run("send", "--to", "a@example.com", "--subject", "another", "--key", "order 7")
+    assert other.exit_code == 1
+    assert f"belongs to message {first}" in other.stderr
+
+
+def test_what_to_do_when_its_answer_is_lost_can_be_told(ledger):
+    message_id = send("--to", "a@example.com", "--subject", "s", "--on-unknown", "hold")
+    assert decode(ledger().get(message_id).envelope).on_unknown == "hold"
 
 
 def test_status_counts_by_lane_and_state():

@@ -33,8 +33,9 @@ SAFE = {"maxmemory_policy": "noeviction", "used_memory": 1}
 KEPT = {"aof_enabled": 1, "loading": 0}
 
 
-def check(**answers):
-    return RedisLedger(Store(**{"info_memory": SAFE, "info_persistence": KEPT, **answers}), where="mail:6379/0").check()
+def check(durable=False, **answers):
+    store = Store(**{"info_memory": SAFE, "info_persistence": KEPT, **answers})
+    return RedisLedger(store, where="mail:6379/0").check(durable=durable)
 
 
 def test_a_store_that_keeps_everything_is_in_order():
@@ -66,6 +67,35 @@ def test_a_managed_store_that_does_not_let_us_look_is_taken_as_it_is():
     assert check(info_memory={}, info_persistence={}, config_get_maxmemory_policy=unknown) == Checkup()
 
 
+ERROR = redis.exceptions.ResponseError
+NO_FILE = ERROR("WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "remedy"),
+    [
+        (NO_FILE, "set appendonly to yes"),
+        (ERROR("unknown command 'WAITAOF', with args beginning with: "), "run Valkey, or Redis 7.2 or later"),
+        (FORBIDDEN, "grant it that command"),
+    ],
+)
+def test_one_that_cannot_wait_for_its_disk_is_a_problem_where_that_is_asked_for(answer, remedy):
+    (problem,) = check(durable=True, waitaof_1_0_1=answer).problems
+    assert "MAILQUEUE_DURABILITY is always" in problem
+    assert "mail:6379/0" in problem
+    assert remedy in problem
+    assert check(waitaof_1_0_1=answer).problems == ()
+
+
+def test_whether_it_can_wait_is_told_without_waiting_for_it():
+    assert check(durable=True, waitaof_1_0_1=[0, 0]) == Checkup()
+
+
+def test_what_it_says_of_its_disk_for_another_reason_is_no_setting():
+    with pytest.raises(LedgerUnavailable, match="mail:6379/0"):
+        check(durable=True, waitaof_1_0_1=ERROR("WAITAOF cannot be used with replica instances."))
+
+
 def test_one_that_is_away_is_unavailable():
     with pytest.raises(LedgerUnavailable, match="mail:6379/0"):
         check(info_memory=redis.exceptions.ConnectionError("refused"))
@@ -74,7 +104,7 @@ def test_one_that_is_away_is_unavailable():
 @pytest.mark.store
 def test_a_real_store_is_checked(valkey_url):
     ledger = open_ledger(valkey_url)
-    assert ledger.check() == Checkup()
+    assert ledger.check() == ledger.check(durable=True) == Checkup()
     with redis.Redis.from_url(valkey_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
@@ -127,6 +157,7 @@ def test_a_store_without_an_append_only_file_cannot_do_it(valkey_url):
             with pytest.raises(ImproperlyConfigured, match="set appendonly to yes"):
                 ledger.durable(1.0)
             assert "set appendonly to yes" in ledger.check().warnings[0]
+            assert "set appendonly to yes" in ledger.check(durable=True).problems[0]
         finally:
             client.config_set("appendonly", "yes")
     ledger.ping()
@@ -137,6 +168,7 @@ def test_a_store_that_does_not_know_the_command_cannot_do_it():
     ledger = RedisLedger(fakeredis.FakeRedis())
     with pytest.raises(ImproperlyConfigured, match="run Valkey, or Redis 7"):
         ledger.durable(1.0)
+    assert "run Valkey, or Redis 7" in ledger.check(durable=True).problems[0]
     ledger.ping()
 
 

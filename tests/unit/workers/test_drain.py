@@ -429,18 +429,43 @@ def test_what_cannot_be_put_together_is_held_and_its_neighbours_are_sent(process
     assert process.ledger.get("bad").reason == "cannot be put together: a rendered message has no bytes"
 
 
-def test_a_bug_that_one_message_meets_puts_off_that_one_alone(process, backend, queue, monkeypatch, caplog):
-    parcel = queue(mail("one"), mail("two"))
+@pytest.fixture
+def buggy(monkeypatch):
+    """Messages with the subject "one" meet a bug of ours."""
     unpack = drain_module.unpack
     monkeypatch.setattr(
         drain_module, "unpack", lambda envelope, blobs: 1 / 0 if envelope.subject == "one" else unpack(envelope, blobs)
     )
+
+
+def test_a_bug_that_one_message_meets_puts_off_that_one_alone(process, backend, queue, buggy, caplog):
+    parcel = queue(mail("one"), mail("two"))
     drain(parcel, process)
     one, two = entries(process, parcel)
     assert two.state is State.SENT
     assert (one.state, one.attempts, one.crashes, one.reason) == (State.DEFERRED, 0, 0, "ZeroDivisionError")
     assert one.due_at - one.updated_at == pytest.approx(60, abs=1)
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(("minutes", "wait"), [(1, 60), (10, 300), (60, 1800), (20 * 60, 3600)])
+def test_the_longer_it_has_met_it_the_later_it_is_tried_again(process, queue, buggy, minutes, wait):
+    parcel = queue(mail("one"))
+    process.now = lambda: time.time() + 60 * minutes
+    drain(parcel, process)
+    one = entry(process, parcel)
+    assert one.due_at - one.updated_at == pytest.approx(wait, abs=1)
+
+
+def test_a_bug_that_no_deploy_has_mended_in_a_day_holds_the_message(process, backend, queue, buggy, caplog):
+    parcel = queue(mail("one"), mail("two"))
+    process.now = lambda: time.time() + 86400
+    drain(parcel, process)
+    one, two = entries(process, parcel)
+    assert two.state is State.SENT
+    assert (one.state, one.reason) == (State.HELD, "cannot be put together by this worker: ZeroDivisionError")
+    assert "action=unpack_failed" in caplog.text
+    assert "action=held" in caplog.text
 
 
 def test_a_bug_leaves_no_message_claimed(process, backend, queue, monkeypatch, caplog):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery import Celery
+from celery.worker import state
 
 from mailqueue import conf
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
@@ -65,24 +66,29 @@ def test_the_workers_of_another_application_are_not_ours(shop):
 
 @pytest.fixture
 def store(monkeypatch):
-    """Lets a test say what the store's check-up finds."""
+    """Lets a test say what the store's check-up finds; ``asked`` is whether it was to wait for its disk."""
+    asked = []
 
     def says(answer):
-        def check(_ledger):
+        def check(_ledger, *, durable=False):
+            asked.append(durable)
             if isinstance(answer, Exception):
                 raise answer
             return answer
 
         monkeypatch.setattr(MemoryLedger, "check", check)
 
+    says.asked = asked
     return says
 
 
 @pytest.fixture
 def ready(shop, monkeypatch):
     """What Celery tells when a worker is ready; its tick does nothing."""
-    monkeypatch.setattr(lifecycle, "Tick", lambda *_arguments: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(lifecycle, "Tick", lambda *_arguments, admit: SimpleNamespace(start=lambda: None, admit=admit))
     monkeypatch.setattr(lifecycle, "_ticks", {})
+    monkeypatch.setattr(state, "should_stop", None)
+    process.begin(shop, "celery@host")
     yield lambda: lifecycle._start(sender=SimpleNamespace(app=shop, hub=None))
     process.close()
 
@@ -109,7 +115,32 @@ def test_one_that_is_still_away_is_waited_for(store, ready, caplog):
     store(LedgerUnavailable("away"))
     ready()
     assert "action=ledger_unavailable reason=away" in caplog.messages
-    assert len(lifecycle._ticks) == 1
+    [tick] = lifecycle._ticks.values()
+    with pytest.raises(LedgerUnavailable):
+        tick.admit()
+    store(Checkup(warnings=("it keeps no append-only file",)))
+    assert tick.admit()
+    assert "action=store_warning reason=it keeps no append-only file" in caplog.messages
+    assert state.should_stop is None
+
+
+def test_one_that_turns_out_unfit_when_it_is_back_stops_the_worker_with_one_line(shop, store, ready, caplog):
+    store(LedgerUnavailable("away"))
+    ready()
+    caplog.clear()
+    store(Checkup(problems=("it evicts keys", "it forgets")))
+    [tick] = lifecycle._ticks.values()
+    assert not tick.admit()
+    assert caplog.messages == ["action=store_refused reason=it evicts keys; it forgets: the worker stops"]
+    assert state.should_stop == 78
+    assert process.current(shop).stopping
+
+
+def test_one_that_was_judged_at_the_start_is_not_judged_again(store, ready):
+    store(Checkup())
+    ready()
+    [tick] = lifecycle._ticks.values()
+    assert tick.admit is None
 
 
 def test_one_without_an_append_only_file_is_a_warning(shop, store, ready, caplog):
@@ -118,3 +149,11 @@ def test_one_without_an_append_only_file_is_a_warning(shop, store, ready, caplog
     ready()
     assert "action=store_warning reason=it keeps no append-only file" in caplog.messages
     assert len(lifecycle._ticks) == 1
+
+
+@pytest.mark.parametrize(("durability", "asked"), [("default", False), ("always", True)])
+def test_it_must_be_able_to_wait_for_its_disk_where_producers_will(shop, store, durability, asked):
+    conf.configure(MAILQUEUE_DURABILITY=durability)
+    store(Checkup())
+    start(shop, "mailqueue.urgent")
+    assert store.asked == [asked]

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mailqueue.errors import LedgerUnavailable, SpoolError
+from mailqueue.errors import ImproperlyConfigured, LedgerFault, LedgerUnavailable, SpoolError
 from mailqueue.ledger.base import Publication, Ticked
 from mailqueue.ledger.rules import TICK_GAP
 from workers.tick import Tick
@@ -178,12 +178,12 @@ def test_the_thread_replays_and_closes_the_spool(ledger, publisher):
 
 def test_a_spool_that_cannot_be_read_is_told_once(ledger, publisher, caplog):
     spool = Spool()
-    spool.answers = [SpoolError("damaged"), SpoolError("damaged"), 3, SpoolError("full")]
+    spool.answers = [SpoolError("damaged"), SpoolError("damaged"), 3, ImproperlyConfigured("no append-only file")]
     tick = Tick(ledger, publisher, "worker", 0.01, spool)
     assert [tick.replay() for _ in range(4)] == [0, 0, 3, 0]
     assert [record.getMessage() for record in caplog.records] == [
         "action=spool_failed reason=damaged",
-        "action=spool_failed reason=full",
+        "action=spool_failed reason=no append-only file",
     ]
 
 
@@ -196,3 +196,66 @@ def test_the_thread_outlives_an_unavailable_ledger_and_a_bug(tick, ledger, publi
     assert len(publisher.published) == 2
     assert "action=tick_failed reason=away" in caplog.text
     assert "a bug" in caplog.text
+
+
+def test_what_is_the_matter_with_the_store_is_told_once_each_and_without_a_traceback(tick, ledger, publisher, caplog):
+    away, fault = LedgerUnavailable("away"), LedgerFault("WRONGTYPE")
+    ledger.answers = [away, away, fault, fault, Ticked(), away]
+    tick.start()
+    for _ in range(8):
+        assert ledger.ticked.acquire(timeout=5)
+    tick.stop()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "action=tick_failed reason=away"),
+        ("ERROR", "action=tick_failed reason=WRONGTYPE"),
+        ("WARNING", "action=tick_recovered"),
+        ("WARNING", "action=tick_failed reason=away"),
+        ("WARNING", "action=tick_recovered"),
+    ]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_an_owner_that_the_store_cannot_free_is_told_without_a_traceback(tick, ledger, publisher, caplog):
+    def free(_owner):
+        raise LedgerFault("WRONGTYPE")
+
+    ledger.free = free
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    ledger.holders = [f"worker:{dead.pid}"]
+    ledger.answers = [DUE]
+    assert tick.once() == 2
+    [record] = caplog.records
+    assert record.getMessage() == f"action=burial_failed owner=worker:{dead.pid} reason=WRONGTYPE"
+    assert not record.exc_info
+
+
+def test_a_store_that_was_away_is_judged_before_the_first_tick_and_then_no_more(ledger, publisher, caplog):
+    answers = [LedgerUnavailable("away"), True]
+
+    def admit():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    tick = Tick(ledger, publisher, "worker", 0.01, admit=admit)
+    tick.start()
+    for _ in range(3):
+        assert ledger.ticked.acquire(timeout=5)
+    tick.stop()
+    assert answers == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "action=tick_failed reason=away",
+        "action=tick_recovered",
+    ]
+
+
+def test_on_a_store_that_is_not_fit_there_is_no_tick(ledger, publisher):
+    ledger.answers = [DUE]
+    tick = Tick(ledger, publisher, "worker", 0.01, admit=lambda: False)
+    tick.start()
+    tick._thread.join(timeout=5)
+    assert not tick._thread.is_alive()
+    assert publisher.published == []
+    tick.stop()
