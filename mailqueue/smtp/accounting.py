@@ -263,7 +263,9 @@ class Accounting:
         while self._owed:
             head = self._pop()
             believed = trusted and (head.final is None or shape(head.final.text) == self._accepts)
-            ended.append((head, head.unanswered(-1 if closed else handed, trusted=believed)))
+            # 421 to the RSET behind the content says nothing of the content.
+            carried_out = not closed or head.final is not None
+            ended.append((head, head.unanswered(handed if carried_out else -1, trusted=believed)))
         return ended
 
     def _pop(self) -> Transaction:
