@@ -147,14 +147,16 @@ def _from_pair(name: Any, address: Any) -> Mailbox:
 @functools.lru_cache(maxsize=256)  # the senders come again and again
 def _from_text(text: str) -> Mailbox:
     try:
-        mailbox, rest = _header_value_parser.get_mailbox(text)
-        display_name = mailbox.display_name or ""
-    except (HeaderParseError, ValueError, AttributeError, IndexError) as error:
-        # Faults of the parser: AttributeError on ". <to@x>", IndexError in Python 3.12.1 on "to@".
+        token, rest = _header_value_parser.get_mailbox(text)
+        mailbox = Mailbox(token.display_name or "", token.local_part, token.domain or "")
+    except (HeaderParseError, ValueError, AttributeError, IndexError, TypeError) as error:
+        # The last three are faults of the parser: on ". <to@x>", a lone quote, " . <to@x>"; Python 3.12.1 on "to@".
         raise ValueError(f'Invalid address "{text}"') from error
+    if token.local_part is None:  # "<>"
+        raise ValueError(f'Invalid address "{text}"')
     if rest:
-        raise ValueError(f'Invalid address; only {mailbox} could be parsed from "{text}"')
-    return Mailbox(display_name, mailbox.local_part, mailbox.domain or "")
+        raise ValueError(f'Invalid address; only {token} could be parsed from "{text}"')
+    return mailbox
 
 
 def _elements(value: str) -> list[str]:
