@@ -17,6 +17,7 @@ from mailqueue.envelope import Envelope, unpack
 from mailqueue.errors import LedgerUnavailable, UnsupportedVersion, WireError
 from mailqueue.ledger.base import Grant, Settlement, Submission
 from mailqueue.ledger.states import State
+from mailqueue.mail.render import fix
 from workers import deliver
 from workers.batch import Attempt, Batch
 
@@ -235,6 +236,7 @@ def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[A
             logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, _where(error))  # noqa: TRY400 - as _where says
             _put_off(process, batch, grant, type(error).__name__)
         else:
+            fix(message)  # its bytes are made once, however often it is tried here
             attempts.append(Attempt(grant, envelope.relay, message, envelope.recipients(), dict(grant.results)))
     return attempts
 

@@ -14,6 +14,7 @@ from mailqueue.errors import RelayTrouble
 from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.states import State
 from mailqueue.mail import EmailMessage
+from mailqueue.mail.render import render
 from mailqueue.outcome import Ending, Outcome, Result, Verdict
 from mailqueue.retry import RetryPolicy
 from mailqueue.smtp.reply import Reply
@@ -109,6 +110,18 @@ def test_an_unsent_message_is_sent_over_the_next_connection_at_no_charge(process
     found = entry(process, parcel)
     assert (found.state, found.attempts, found.unknowns) == (State.SENT, 1, 0)
     assert backend.opened == 2
+
+
+def test_what_is_sent_again_over_the_next_connection_is_rendered_once(process, backend, queue):
+    parcel = queue(mail("one"))
+    rendered = []
+    backend.script = [
+        lambda message: rendered.append(render(message)) or Ending.UNSENT,
+        lambda message: rendered.append(render(message)),
+    ]
+    drain(parcel, process)
+    first, again = rendered
+    assert first is again
 
 
 def test_a_message_that_keeps_costing_connections_is_deferred_and_the_others_are_sent(process, backend, queue):
