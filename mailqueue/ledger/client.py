@@ -1,8 +1,8 @@
-"""Sends the ledger's commands to the store over connections that it holds.
+"""Sends the ledger's commands to the store, each in one piece, over connections that it holds.
 
 What redis-py's client does around each command - asking its pool for a connection, looking whether that one is alive,
-giving it back, measuring all of it - costs a process a third of the command (measured). Leaves connecting to the pool,
-and what an error means to ``redis``.
+giving it back, measuring all of it - costs a process a third of the command, and it sends a parcel in dozens of writes
+(measured). Leaves connecting to the pool, and what an error means to ``redis``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
 
 __all__ = ["Client"]
@@ -37,7 +39,7 @@ class Client:
         """Send ``command`` and return what the store answers; raises redis-py's errors, and does not repeat it."""
         connection = self._take()
         try:
-            connection.send_command(*command)
+            connection.send_packed_command(_packed(command))
             answer = connection.read_response()
         except self._answered as error:
             self._idle.append(connection)  # it was read in full
@@ -76,3 +78,13 @@ class Client:
             connection = self._idle.pop()
             connection.disconnect()
             self.connection_pool.release(connection)
+
+
+def _packed(command: Sequence[Any]) -> list[bytes]:
+    """``command`` as the store's protocol has it: text, octets and numbers; its name may be two words."""
+    words = (*command[0].split(), *command[1:])
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        octets = word if isinstance(word, bytes) else str(word).encode()
+        parts += (b"$%d\r\n" % len(octets), octets, b"\r\n")
+    return [b"".join(parts)]

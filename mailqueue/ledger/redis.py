@@ -103,18 +103,20 @@ class RedisLedger(Ledger):
         arguments: list[Any] = [lane, int(restored), int(replayed), head, tail]
         for each in submissions:
             arguments += (each.id, each.envelope, each.relay, _options(each), len(each.blobs), *each.blobs)
-        number, lacking, *more = self._call("accept", *arguments, keys=keys)
+        answer = self._call("accept", *arguments, keys=keys)
+        if isinstance(answer, bytes):  # all of them are queued by this call
+            number, at, published = map(int, answer.split())
+            accepted_at = at / 1000
+            queued = [Accepted(each.id, State.QUEUED, accepted_at, True, each.id) for each in submissions]
+            return Acceptance(number, tuple(queued), published=published == 1)
+        number, lacking, *more = answer
         if number < 0:
             place, first = lacking
             raise IdempotencyConflict(key=submissions[int(place)].key, message_id=first.decode())
         if lacking:
             return Acceptance(0, (), tuple(text.decode() for text in lacking))
-        answers, last = more
-        if not isinstance(answers, list):
-            at = answers / 1000
-            queued = tuple([Accepted(each.id, State.QUEUED, at, True, each.id) for each in submissions])
-            return Acceptance(number, queued, published=last == 1)
-        firsts = {asked.decode(): first.decode() for asked, first in zip(*[iter(last)] * 2, strict=True)}
+        answers, repeated = more
+        firsts = {asked.decode(): first.decode() for asked, first in zip(*[iter(repeated)] * 2, strict=True)}
         accepted = [
             Accepted(firsts.get(each.id, each.id), State(state.decode()), int(at) / 1000, bool(new), each.id)
             for each, new, state, at in zip(submissions, answers[::3], answers[1::3], answers[2::3], strict=True)

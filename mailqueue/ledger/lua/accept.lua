@@ -5,7 +5,7 @@
 -- ARGV: lane, restored, replayed, what comes before the number in the task and what comes after it, then per message:
 -- id, envelope, relay, options, number of blobs, the blobs' hashes.
 -- Options are "", or: hold, send at, expires at, digest of the key, idempotency key, with a space between; 0 for none.
--- Reply: {number, lacking hashes, accepted at, pushed} if all are queued by this call, as nearly always; else
+-- Reply: number, accepted at and pushed, with a space between, if all are queued by this call, as nearly always; else
 -- {number, lacking hashes, {per message: new, state, accepted at}, {id, the first one under its key...}}, or
 -- {-1, {place of the message whose key is taken, whose it is}}.
 
@@ -126,4 +126,4 @@ finish()
 if #fresh - scheduled < #answer / 3 then return {number, lacking, answer, firsts} end
 local queue = KEYS[2]
 if queue then call("LPUSH", queue, ARGV[FIRST + 3] .. string.format("%.0f", number) .. ARGV[FIRST + 4]) end
-return {number, lacking, now, queue and 1 or 0}
+return string.format("%.0f %.0f %d", number, now, queue and 1 or 0)

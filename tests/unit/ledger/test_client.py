@@ -11,6 +11,22 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.exceptions import TimeoutError as SilentError
 
 from mailqueue.ledger.client import Client
+from mailqueue.ledger.states import State
+
+
+def words(packed):
+    """The words of a command as the store reads it, by their lengths."""
+    count, _, rest = packed.partition(b"\r\n")
+    found = []
+    while rest:
+        length, _, rest = rest.partition(b"\r\n")
+        assert length[:1] == b"$"
+        end = int(length[1:])
+        found.append(rest[:end])
+        assert rest[end : end + 2] == b"\r\n"
+        rest = rest[end + 2 :]
+    assert count == b"*%d" % len(found)
+    return tuple(found)
 
 
 class Link:
@@ -21,8 +37,9 @@ class Link:
         self.unread = deque()
         self.open = True
 
-    def send_command(self, *command):
+    def send_packed_command(self, packed):
         assert self.open
+        command = words(b"".join(packed))
         self.unread.append(self.pool.answers.popleft() if self.pool.answers else command)
 
     def read_response(self):
@@ -42,7 +59,7 @@ class Pool:
 
     def __init__(self):
         self.made, self.released, self.answers = [], [], deque()
-        self.response_callbacks = {"PING": lambda answer: f"called back with {answer}"}
+        self.response_callbacks = {"PING": lambda answer: ("called back with", *answer)}
         self.connection_pool = self
 
     def get_connection(self):
@@ -72,19 +89,34 @@ def two_idle(client, pool):
 
 
 def test_one_connection_is_used_again_and_again(client, pool):
-    assert [client.execute_command("GET", n) for n in range(3)] == [("GET", 0), ("GET", 1), ("GET", 2)]
+    assert [client.execute_command("GET", n) for n in range(3)] == [(b"GET", b"0"), (b"GET", b"1"), (b"GET", b"2")]
     assert len(pool.made) == 1
 
 
+def test_a_command_is_sent_in_one_piece_whatever_is_in_it(client, pool):
+    command = ("CONFIG GET", "\u00e4\r\n", b"\r\n\x00\xff", 2**53, State.QUEUED, "", b"x" * 100_000)
+    sent = client.execute_command(*command)
+    assert sent == (
+        b"CONFIG",
+        b"GET",
+        b"\xc3\xa4\r\n",
+        b"\r\n\x00\xff",
+        b"9007199254740992",
+        b"queued",
+        b"",
+        command[-1],
+    )
+
+
 def test_answers_are_what_redis_py_makes_of_them(client, pool):
-    assert client.execute_command("PING") == "called back with ('PING',)"
+    assert client.execute_command("PING") == ("called back with", b"PING")
 
 
 def test_a_refusal_is_an_answer_after_which_the_connection_stays(client, pool):
     pool.answers.append(NoScriptError())
     with pytest.raises(NoScriptError):
         client.execute_command("EVALSHA")
-    assert client.execute_command("GET", 1) == ("GET", 1)
+    assert client.execute_command("GET", 1) == (b"GET", b"1")
     assert len(pool.made) == 1
 
 
@@ -96,7 +128,7 @@ def test_after_trouble_with_one_connection_all_idle_ones_are_given_up(client, po
         client.execute_command("GET", 1)
     assert [link.open for link in pool.made] == [False, False]
     assert sorted(map(id, pool.released)) == sorted(map(id, pool.made))
-    assert client.execute_command("GET", 2) == ("GET", 2)
+    assert client.execute_command("GET", 2) == (b"GET", b"2")
 
 
 def test_a_primary_that_is_a_replica_now_is_left_with_all_connections(client, pool):
@@ -113,14 +145,14 @@ def test_an_answer_that_nobody_waited_for_is_never_anothers(client, pool):
     with pytest.raises(KeyboardInterrupt):
         client.execute_command("GET", 1)
     assert sum(link.open for link in pool.made) == 1
-    assert client.execute_command("GET", 2) == ("GET", 2)
+    assert client.execute_command("GET", 2) == (b"GET", b"2")
 
 
 def test_closed_it_can_be_used_again(client, pool):
     client.execute_command("GET", 1)
     client.close()
     assert [link.open for link in pool.made] == [False]
-    assert client.execute_command("GET", 2) == ("GET", 2)
+    assert client.execute_command("GET", 2) == (b"GET", b"2")
 
 
 def test_a_forked_child_uses_no_connection_of_its_parent(client, pool):
