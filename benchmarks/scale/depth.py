@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.scale.rig import Rig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["DEPTHS", "DRAINED", "depth"]
 
@@ -16,12 +16,11 @@ DEPTHS = (50_000, 300_000, 1_000_000)
 DRAINED = 50_000
 
 
-def depth(*, rounds: int = 3, depths: Sequence[int] = DEPTHS, drained: int = DRAINED) -> list[dict[str, Any]]:
+def depth(*, rounds: int = 3, depths: Sequence[int] = DEPTHS, drained: int = DRAINED) -> Iterator[dict[str, Any]]:
     """Drain from each of ``depths`` in turn, round by round, so that what slows the machine for a minute meets all alike.
 
     Each depth has a store of its own, filled up again before each round.
     """
-    rows = []
     with contextlib.ExitStack() as stack:
         rigs = {number: stack.enter_context(Rig(f"depth {number:,}")) for number in depths}
         for turn in range(rounds):
@@ -29,5 +28,4 @@ def depth(*, rounds: int = 3, depths: Sequence[int] = DEPTHS, drained: int = DRA
                 rig.fill_to(number)
                 figures = rig.drain(drained)
                 rig.tell(f"{figures.rate:,.0f}/s", end="\n")
-                rows.append({"experiment": "depth", "depth": number, "round": turn, **figures.row()})
-    return rows
+                yield {"experiment": "depth", "depth": number, "round": turn, **figures.row()}

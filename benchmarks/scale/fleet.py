@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.scale.rig import Rig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["DRAINED", "PROCESSES", "fleet"]
 
@@ -15,9 +15,8 @@ PROCESSES = (1, 2, 4)
 DRAINED = 30_000
 
 
-def fleet(*, rounds: int = 3, processes: Sequence[int] = PROCESSES, drained: int = DRAINED) -> list[dict[str, Any]]:
+def fleet(*, rounds: int = 3, processes: Sequence[int] = PROCESSES, drained: int = DRAINED) -> Iterator[dict[str, Any]]:
     """Let workers of so many processes drain the same number of letters, in turn."""
-    rows = []
     with Rig("processes") as rig:
         for turn in range(rounds):
             for number in processes:
@@ -26,5 +25,4 @@ def fleet(*, rounds: int = 3, processes: Sequence[int] = PROCESSES, drained: int
                 rig.fill_to(drained + drained // 10, kind="letter")
                 figures = rig.drain(drained, concurrency=number)
                 rig.tell(f"{figures.rate:,.0f}/s", end="\n")
-                rows.append({"experiment": "fleet", "processes": number, "round": turn, **figures.row()})
-    return rows
+                yield {"experiment": "fleet", "processes": number, "round": turn, **figures.row()}

@@ -43,7 +43,7 @@ class RigTrouble(RuntimeError):  # noqa: N818 - named like WorkerTrouble
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """One drain: messages a second at the sink, CPU time in microseconds a message, calls of the store."""
+    """One drain: messages a second at the sink, CPU time a message (s), calls of the store."""
 
     rate: float
     cpu_worker: float
@@ -122,6 +122,13 @@ class Rig:
         """A worker that drains this store into this sink."""
         return Worker(self.settings, concurrency=concurrency, options=("--without-gossip", "--without-mingle"))
 
+    def send(self, count: int) -> None:
+        """Let a worker send ``count`` messages, all that there are."""
+        self.sink.clear()
+        with self.worker(1):
+            self.await_arrivals(count, count)
+        self.compare(self.sink.arrivals())
+
     def drain(self, count: int, *, concurrency: int = 1) -> Drained:
         """Let a worker send ``count`` messages or, as it stops then, a few more."""
         self.sink.clear()
@@ -131,7 +138,7 @@ class Rig:
             seen = self.await_arrivals(1, count)
             before = {name: cpu_of(pid) or 0.0 for name, pid in watched.items()}
             late = self.await_arrivals(count, count)
-            used = {name: ((cpu_of(pid) or 0.0) - before[name]) / (late - seen) * 1e6 for name, pid in watched.items()}
+            used = {name: ((cpu_of(pid) or 0.0) - before[name]) / (late - seen) for name, pid in watched.items()}
             stats = self.client.info("commandstats")
         arrivals = self.sink.arrivals()
         self.compare(arrivals)
