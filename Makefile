@@ -65,6 +65,10 @@ bench: $(VENV)/.test ## Measure us and the peers: 15 minutes; writes docs/perfor
 bench-quick: $(VENV)/.test ## The same in under 3 minutes, less exact; prints the tables
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/.test ## A million messages, many processes, urgent mail, memory: 12 minutes; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
+
 # A version that is not installed is named; where CI is set, that is a failure.
 .PHONY: test-all
 test-all: ## The tests on Python 3.11, 3.12 and 3.13
