@@ -57,6 +57,7 @@ class Line:
         self.trouble: RelayTrouble | None = None
         # Of the connection in use:
         self._proven = False  # it has served a message, now or before
+        self._unanswered: set[int] = set()  # messages that have begun, by their identity
         self._unsent: list[Attempt] = []
         self._lost: list[Attempt] = []
 
@@ -90,7 +91,7 @@ class Line:
         if not len(self._errand) or self._errand.must_stop():
             return
         self._evidence.connecting()
-        self._proven, self._unsent, self._lost = False, [], []
+        self._proven, self._unanswered, self._unsent, self._lost = False, set(), [], []
         try:
             with self._process.connections.use(self._errand.relay) as connection:
                 self._proven = connection.messages > 0
@@ -105,7 +106,9 @@ class Line:
 
     def _deliver(self, connection: Connection) -> None:
         for outcome in backends.deliver(connection.backend, self._feed(), self._begin, self._journal.write):
-            attempt = self._in_hand[id(outcome.message)]
+            key = id(outcome.message)
+            attempt = self._in_hand[key]
+            self._unanswered.discard(key)
             if outcome.ending is Ending.UNSENT:
                 self._unsent.append(attempt)
                 continue
@@ -120,6 +123,8 @@ class Line:
                 self._evidence.answered()
                 self._process.relays.answered(self._errand.relay)
             self._settle(attempt, outcome)
+            if not self._unanswered:
+                self._journal.write()  # there is nothing that it could share a call with before the next begin
 
     def _feed(self) -> Iterator[Any]:
         """The messages still to be sent, until there is a reason to stop between two of them."""
@@ -142,7 +147,9 @@ class Line:
         ours = self._process.surely(self._process.ledger.begin, ids, self._batch.token)
         self._batch.begun(message_id for message_id, granted in zip(ids, ours, strict=True) if granted)
         for message, granted in zip(messages, ours, strict=True):
-            if not granted:
+            if granted:
+                self._unanswered.add(id(message))
+            else:
                 attempt = self._in_hand.pop(id(message))
                 self._batch.ended([attempt.id])
                 logger.info("action=not_sent message_id=%s reason=cancelled, held, expired or claimed anew", attempt.id)

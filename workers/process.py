@@ -30,7 +30,7 @@ from workers.stop import StopFlag
 from workers.tap import Tap, open_tap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mailqueue.ledger.base import Ledger
 
@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 #: s without a look at a broker that has failed. Each may cost seconds, and the claimed mail does not need them.
 TAP_PAUSE = 5.0
+
+#: Of a batch for many connections. The store claims them in one call, 10 us each, and does nothing else meanwhile.
+MOST_MESSAGES = 1000
 
 #: Objects that may be made before the collector of cycles looks; Python's own is 700. Some 20 % of a worker's time on a
 #: message (measured).
@@ -84,7 +87,7 @@ class Process:
         self.owner = f"{self.worker.name}:{os.getpid()}"
         self.lease: float = conf.get("MAILQUEUE_LEASE_SECONDS")
         self.retention: float = conf.get("MAILQUEUE_RETENTION")
-        self.batch_messages: int = conf.get("MAILQUEUE_BATCH_MESSAGES")
+        self.batch_messages = _room(conf.get("MAILQUEUE_BATCH_MESSAGES"), conf.get("MAILQUEUE_RELAYS"))
         self.batch_bytes: int = conf.get("MAILQUEUE_BATCH_BYTES")
         self.policies = Policies()
         self.ledger = ledger or make_ledger()
@@ -156,6 +159,12 @@ class Process:
         self.keeper.stop()
         self.connections.close_all()
         self.ledger.close()
+
+
+def _room(for_each: int, relays: Mapping[str, Mapping[str, Any]]) -> int:
+    """Messages of a batch: as many for each connection, should they all be for the relay that may have the most."""
+    connections = max((options.get("connections", 1) for options in relays.values()), default=1)
+    return max(for_each, min(for_each * connections, MOST_MESSAGES))
 
 
 def make_ledger() -> Ledger:

@@ -130,7 +130,13 @@ SETTINGS: tuple[Setting, ...] = (
         1,
         "How often each worker looks for what fell due or was lost; 5 at most.",
     ),
-    Setting("MAILQUEUE_BATCH_MESSAGES", Whole(), "messages", 100, "The most messages that a worker claims at a time."),
+    Setting(
+        "MAILQUEUE_BATCH_MESSAGES",
+        Whole(),
+        "messages",
+        100,
+        "The most messages that a worker claims at a time, for each connection to a relay.",
+    ),
     Setting(
         "MAILQUEUE_BATCH_BYTES",
         Whole(),

@@ -57,6 +57,15 @@ def test_what_was_answered_is_recorded_before_the_relay_is_waited_for(window, pr
     assert calls == [("begin", 3), ("record", 1), ("record", 2)]
 
 
+def test_what_nothing_else_is_unanswered_beside_is_recorded_at_once(window, process, queue, calls):
+    window.window = 1
+    seen = []
+    window.script = [None, lambda _m: seen.extend(calls)]
+    drain(queue(*mails(2)), process)
+    assert seen == [("begin", 1), ("record", 1), ("begin", 1)]
+    assert calls[2:] == [("begin", 1), ("record", 1)]
+
+
 def test_a_long_window_is_recorded_in_parts(window, process, queue, calls):
     window.window = 100
     drain(queue(*mails(100)), process)
@@ -185,7 +194,7 @@ def test_answers_that_the_ledger_cannot_take_yet_keep_the_next_window_from_begin
     parcel = queue(*mails(6))
     drain(parcel, process)
     assert states(process, parcel) == {State.SENT: 6}
-    assert begun == [2, 2]  # the second window was fed, and not begun before
+    assert begun == [1, 1]  # the second window waits for it
 
 
 def test_a_stop_lets_the_window_end_and_feeds_no_more(window, process, queue, stop):

@@ -72,6 +72,22 @@ def test_a_broker_that_refuses_is_left_alone_as_well(process, app, opened):
     assert len(opened) == 1
 
 
+@pytest.mark.parametrize(
+    ("for_each", "relays", "messages"),
+    [
+        (100, {}, 100),
+        (100, {"a": {"connections": 4}, "b": {"connections": 8}, "c": {"window": 1}}, 800),
+        (100, {"a": {"connections": 64}}, process_module.MOST_MESSAGES),
+        (5000, {"a": {"connections": 2}}, 5000),
+    ],
+)
+def test_a_batch_has_as_many_messages_for_each_connection(app, for_each, relays, messages):
+    conf.configure(MAILQUEUE_LEDGER_URL="memory://process", MAILQUEUE_BATCH_MESSAGES=for_each, MAILQUEUE_RELAYS=relays)
+    process = Process(app)
+    assert process.batch_messages == messages
+    process.close()
+
+
 # -- whose it is
 
 
