@@ -284,8 +284,10 @@ class Producer:
         if not on_commit(lambda: self._send_on_commit(shipment, call)):
             self._intake.take(call.route.lane, shipment)
         for packed in shipment.load:
-            with contextlib.suppress(AttributeError, TypeError):  # an object that takes no attributes
+            try:
                 packed.message.receipt = packed.receipt
+            except (AttributeError, TypeError):  # costs nothing while nothing is raised, unlike suppress()
+                continue  # an object that takes no attributes
 
     def _send_in_order(self, shipment: Shipment, call: _Call, accepted: list[Receipt] | Count) -> None:
         """Send ``shipment``, its receipts to ``accepted``; if a key in it conflicts, what comes before that message."""

@@ -27,13 +27,13 @@ class Client:
 
     def __init__(self, client: Redis) -> None:
         # redis-py takes 100 ms to import: only where a ledger is made, never in a process that only builds messages.
-        from redis.exceptions import ReadOnlyError, ResponseError  # noqa: PLC0415
+        from redis.exceptions import ReadOnlyError, RedisError, ResponseError  # noqa: PLC0415
 
         self.connection_pool: Any = client.connection_pool
         self._callbacks: Any = client.response_callbacks
         self._idle: list[Any] = []  # pop and append are atomic; it grows to as many as are used at a time
         self._pid = os.getpid()
-        self._answered, self._demoted = ResponseError, ReadOnlyError
+        self._answered, self._demoted, self._lost = ResponseError, ReadOnlyError, RedisError
 
     def execute_command(self, *command: Any) -> Any:
         """Send ``command`` and return what the store answers; raises redis-py's errors, and does not repeat it."""
@@ -60,6 +60,23 @@ class Client:
         """Give up the idle connections; new ones are opened when they are needed."""
         self._forget_parents()
         self._give_up()
+
+    # For several commands on one connection, under the names of the pool: one that has a limit counts ours too.
+
+    def get_connection(self) -> Any:
+        """An idle connection that is alive, or a new one."""
+        connection = self._take()
+        try:
+            alive = not connection.can_read()  # its end, or an answer that nobody has read
+        except (self._lost, OSError):
+            alive = False
+        if not alive:
+            connection.disconnect()
+        return connection
+
+    def release(self, connection: Any) -> None:
+        """Take ``connection`` back, with no answer left in it; one that was disconnected connects when it is used."""
+        self._idle.append(connection)
 
     def _take(self) -> Any:
         self._forget_parents()

@@ -29,8 +29,10 @@ _REMEDIES: Final = (
 )
 
 
-def wait_for_disk(client: Redis, key: str, timeout: float, where: str) -> None:
+def wait_for_disk(connections: Any, key: str, timeout: float, where: str) -> None:
     """Wait until all that the store at ``where`` was told before this call is synced to its disk (WAITAOF).
+
+    ``connections`` is what lends one: our client, or a pool of redis-py.
 
     Raises:
         ImproperlyConfigured: The store cannot do this.
@@ -38,10 +40,9 @@ def wait_for_disk(client: Redis, key: str, timeout: float, where: str) -> None:
     """
     from redis import exceptions  # noqa: PLC0415 - redis-py takes 100 ms to import, see RedisLedger
 
-    pool: Any = client.connection_pool
     connection = None
     try:
-        connection = pool.get_connection()
+        connection = connections.get_connection()
         # WAITAOF waits for writes of its own connection alone. A write here comes after all those of the others.
         wait = ("WAITAOF", 1, 0, max(1, round(timeout * 1000)))  # 0 would be without end
         connection.send_packed_command(connection.pack_commands([("SET", key, "1"), wait]))
@@ -57,7 +58,7 @@ def wait_for_disk(client: Redis, key: str, timeout: float, where: str) -> None:
         raise LedgerUnavailable(explain(error, where, timeout)) from error
     finally:
         if connection is not None:
-            pool.release(connection)
+            connections.release(connection)
     if not synced:
         raise LedgerUnavailable(f"the ledger's store at {where} has not synced to its disk within {timeout:g} s")
 

@@ -24,6 +24,7 @@ from mailqueue.ledger.base import (
     Setback,
     Ticked,
 )
+from mailqueue.ledger.client import Client
 from mailqueue.ledger.results import decode_results, encode_results
 from mailqueue.ledger.states import State
 from mailqueue.ledger.trouble import explain, is_fault
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from mailqueue.ledger.base import Checkup, Draft, Settlement, Submission
-    from mailqueue.ledger.client import Client
     from mailqueue.outcome import Result
 
 __all__ = ["RedisLedger"]
@@ -124,7 +124,8 @@ class RedisLedger(Ledger):
         return Acceptance(number, tuple(accepted))
 
     def durable(self, timeout: float) -> None:
-        disk.wait_for_disk(self._client, f"{self._prefix}disk", timeout, self._where)
+        connections = self._client if isinstance(self._client, Client) else self._client.connection_pool
+        disk.wait_for_disk(connections, f"{self._prefix}disk", timeout, self._where)
 
     def unpublished(self, ids: Sequence[str], *, due_in: float = 2.0) -> None:
         if ids:

@@ -36,6 +36,7 @@ class Link:
         self.pool = pool
         self.unread = deque()
         self.open = True
+        self.dead = False
 
     def send_packed_command(self, packed):
         assert self.open
@@ -49,6 +50,11 @@ class Link:
                 self.unread.popleft()
             raise answer
         return self.unread.popleft()
+
+    def can_read(self):
+        if self.dead:
+            raise LinkError
+        return bool(self.unread)
 
     def disconnect(self):
         self.open = False
@@ -82,9 +88,9 @@ def client(pool):
 
 def two_idle(client, pool):
     """Have two connections idle."""
-    first = client._take()
+    first = client.get_connection()
     client.execute_command("GET", "a")
-    client._idle.append(first)
+    client.release(first)
     assert len(pool.made) == 2
 
 
@@ -146,6 +152,24 @@ def test_an_answer_that_nobody_waited_for_is_never_anothers(client, pool):
         client.execute_command("GET", 1)
     assert sum(link.open for link in pool.made) == 1
     assert client.execute_command("GET", 2) == (b"GET", b"2")
+
+
+def test_what_needs_a_connection_for_longer_gets_one_of_ours(client, pool):
+    client.execute_command("GET", 1)
+    link = client.get_connection()
+    client.release(link)
+    assert client.execute_command("GET", 2) == (b"GET", b"2")
+    assert pool.made == [link]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_and_it_is_never_one_that_has_ended_or_holds_an_answer(client, ended):
+    link = client.get_connection()
+    link.dead = ended
+    link.unread.append("of another")
+    client.release(link)
+    assert client.get_connection() is link
+    assert not link.open  # it connects anew when it is used
 
 
 def test_closed_it_can_be_used_again(client, pool):
