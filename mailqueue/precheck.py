@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from mailqueue.mail.attachments import FILE_TYPE, TEXT_TYPE
 from mailqueue.mail.headers import ADDRESS_HEADERS
 
 __all__ = ["passes"]
@@ -20,9 +21,6 @@ _ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"
 _MAILBOX: Final = re.compile(rf"(?:{_ADDRESS}|[A-Za-z0-9]+(?: [A-Za-z0-9]+)* <{_ADDRESS}>)", re.ASCII)
 _FIELD: Final = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _TOKEN: Final = re.compile(r"[a-z0-9][a-z0-9.+-]*", re.ASCII)
-#: Types of files that become base64 whatever is in them; text and messages are other cases.
-_FILE_TYPE: Final = re.compile(r"(?:application|audio|font|image|video)/[a-z0-9][a-z0-9.+-]*", re.ASCII)
-_TEXT_TYPE: Final = re.compile(r"text/[a-z0-9][a-z0-9.+-]*", re.ASCII)
 
 
 def passes(message: Any) -> bool:
@@ -72,7 +70,7 @@ def _is_text(alternative: Any) -> bool:
     if not (isinstance(alternative, tuple) and len(alternative) == 2):
         return False
     content, mimetype = alternative
-    return isinstance(content, str) and isinstance(mimetype, str) and _TEXT_TYPE.fullmatch(mimetype) is not None
+    return isinstance(content, str) and isinstance(mimetype, str) and TEXT_TYPE.fullmatch(mimetype) is not None
 
 
 def _is_file(attachment: Any) -> bool:
@@ -81,6 +79,6 @@ def _is_file(attachment: Any) -> bool:
     name, content, mimetype = attachment
     if not (isinstance(mimetype, str) and (name is None or _is_line(name))):
         return False
-    if _FILE_TYPE.fullmatch(mimetype):
+    if FILE_TYPE.fullmatch(mimetype):
         return isinstance(content, bytes)
-    return isinstance(content, str) and _TEXT_TYPE.fullmatch(mimetype) is not None
+    return isinstance(content, str) and TEXT_TYPE.fullmatch(mimetype) is not None

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from typing import Any, Final, NamedTuple
 
-__all__ = ["DEFAULT_ATTACHMENT_MIME_TYPE", "EmailAlternative", "EmailAttachment", "describe"]
+__all__ = [
+    "DEFAULT_ATTACHMENT_MIME_TYPE",
+    "FILE_TYPE",
+    "TEXT_TYPE",
+    "EmailAlternative",
+    "EmailAttachment",
+    "describe",
+]
 
 #: The type of what has none and whose file name tells none.
 DEFAULT_ATTACHMENT_MIME_TYPE: Final = "application/octet-stream"
+
+#: Types of files that become base64 whatever is in them. Text is another case; messages and parts in parts are a third.
+FILE_TYPE: Final = re.compile(r"(?:application|audio|font|image|video)/[a-z0-9][a-z0-9.+-]*", re.ASCII)
+TEXT_TYPE: Final = re.compile(r"text/[a-z0-9][a-z0-9.+-]*", re.ASCII)
 
 
 class EmailAlternative(NamedTuple):

@@ -36,6 +36,7 @@ __all__ = [
     "fold",
     "make_part",
     "name_part",
+    "utf8_for",
 ]
 
 #: Octets that a line may have at most, without its end (RFC 5322 section 2.1.1).
@@ -51,6 +52,11 @@ def _utf8(body_encoding: int | None) -> Charset:
 
 _UTF8_AS_IS: Final = _utf8(None)
 _UTF8_QUOTED: Final = _utf8(QP)
+
+
+def utf8_for(text: str) -> Charset:
+    """UTF-8 as the body ``text`` needs it: as it is, quoted-printable if a line is too long for SMTP, never base64."""
+    return _UTF8_QUOTED if _has_long_line(text) else _UTF8_AS_IS
 
 
 class _Policy(Compat32):
@@ -125,7 +131,7 @@ class SafeMIMEText(_Vetted, MIMEText):
     def set_payload(self, payload: Any, charset: Any = None) -> None:
         """Set the text. A Charset object is taken at its word."""
         if charset == "utf-8" and not isinstance(charset, Charset):
-            charset = _UTF8_QUOTED if _has_long_line(payload) else _UTF8_AS_IS
+            charset = utf8_for(payload)
         super().set_payload(payload, charset)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from email.charset import QP
 from email.errors import MessageError
 from email.generator import BytesGenerator
 from email.message import Message, MIMEPart
@@ -15,11 +16,11 @@ from email.mime.base import MIMEBase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from mailqueue import conf
-from mailqueue.mail.attachments import describe
+from mailqueue.mail.attachments import FILE_TYPE, TEXT_TYPE, describe
 from mailqueue.mail.encoded import encoded_files
 from mailqueue.mail.headers import forbid_multi_line_headers
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
-from mailqueue.mail.mime import FOLD_AT, LINE_LIMIT, SafeMIMEMultipart, flatten, fold, make_part, name_part
+from mailqueue.mail.mime import FOLD_AT, LINE_LIMIT, SafeMIMEMultipart, flatten, fold, make_part, name_part, utf8_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,12 +35,12 @@ _Written: TypeAlias = list[bytes]
 #: A part that was taken in: written already, or one for the reference, or one that holds others.
 _Part: TypeAlias = "_Written | Message[Any, Any] | _Multipart"
 
-#: Types that become base64 whatever is in them. Text is another case; messages and parts within parts are unusual.
-_FILE: Final = re.compile(r"(?:application|audio|font|image|video)/[a-z0-9][a-z0-9.+-]*", re.ASCII)
-_TEXT: Final = re.compile(r"text/[a-z0-9][a-z0-9.+-]*", re.ASCII)
 _SUBTYPE: Final = re.compile(r"(?!signed$)[a-z0-9][a-z0-9.+-]*", re.ASCII)  # the parts of a signed one fold otherwise
 #: Names of fields (RFC 5322 section 2.2), but those of MIME, which say how to read what a part has already.
 _FIELD: Final = re.compile(r"(?!content-|mime-)[!-9;-~]+", re.ASCII | re.IGNORECASE)
+#: Control characters, lone surrogates, and what else ends a line for Python.
+_BREAKS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_REMEMBERED: Final = 1000  # characters; longer values hardly come again
 
 
 class _Unusual(Exception):  # noqa: N818 - no error: the reference writes it
@@ -112,13 +113,12 @@ class _Writer:
         return part
 
     def _part(self, content: Any, mimetype: str) -> _Written | Message[Any, Any]:
-        if type(content) is bytes and _FILE.fullmatch(mimetype):
+        if type(content) is bytes and FILE_TYPE.fullmatch(mimetype):
             return [_file_head(mimetype), _CRLF, *encoded_files[content]]
-        if type(content) is str and _TEXT.fullmatch(mimetype):
-            octets = content.encode()
-            if not _has_long_line(octets):
-                self._texts.append(octets)
-                return [_text_head(mimetype, content.isascii()), _CRLF, _with_crlf(octets)]
+        if type(content) is str and TEXT_TYPE.fullmatch(mimetype):
+            head, octets = _text(content, mimetype)
+            self._texts.append(octets)
+            return [head, _CRLF, octets]
         return make_part(content, mimetype, _UTF8)
 
     def _fields(self) -> Iterator[bytes]:
@@ -175,14 +175,12 @@ def _is_usual(name: str) -> bool:
 
 def _field(name: str, value: str) -> bytes:
     """One field. A short line of printable ASCII stands as it is (RFC 5322 section 2.2)."""
-    if not value.isprintable():
+    if value.isprintable():
+        if value.isascii() and len(name) + 2 + len(value) <= FOLD_AT and value and value == value.strip():
+            return f"{name}: {value}\r\n".encode("ascii")
+    elif _BREAKS.search(value):
         raise _Unusual(name)
-    if value.isascii() and len(name) + 2 + len(value) <= FOLD_AT and value and value == value.strip():
-        return f"{name}: {value}\r\n".encode("ascii")
-    return _folded(name, value) if len(value) <= _KEPT_VALUE else _folded.__wrapped__(name, value)
-
-
-_KEPT_VALUE: Final = 1000  # characters, so that what is kept stays below a megabyte
+    return _folded(name, value) if len(value) <= _REMEMBERED else _folded.__wrapped__(name, value)
 
 
 @functools.lru_cache(maxsize=256)
@@ -194,6 +192,8 @@ def _folded(name: str, value: str) -> bytes:
 @functools.lru_cache(maxsize=256)
 def _disposition(filename: str) -> bytes:
     """The field that names an attachment (RFC 2183)."""
+    if len(filename) > _REMEMBERED:
+        raise _Unusual("filename")
     named: Message[Any, Any] = Message()
     name_part(named, filename)
     ((field, value),) = named.items()
@@ -204,8 +204,9 @@ def _disposition(filename: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=256)
-def _text_head(mimetype: str, is_ascii: bool) -> bytes:
-    return _head(make_part("" if is_ascii else "\N{LATIN SMALL LETTER E WITH ACUTE}", mimetype, _UTF8))
+def _text_head(mimetype: str, sample: str) -> bytes:
+    """That of text which is encoded as ``sample`` is."""
+    return _head(make_part(sample, mimetype, _UTF8))
 
 
 @functools.lru_cache(maxsize=256)
@@ -227,7 +228,19 @@ def _head(part: Message[Any, Any]) -> bytes:
     return flatten(part, linesep="\r\n").partition(b"\r\n\r\n")[0] + _CRLF
 
 
-# -- lines of text
+# -- text
+
+_7BIT: Final = ""
+_8BIT: Final = "é"
+_QUOTED: Final = "x" * (LINE_LIMIT + 1)
+
+
+def _text(content: str, mimetype: str) -> tuple[bytes, bytes]:
+    """The head and the lines of a text: 7bit or 8bit, or quoted-printable (RFC 2045 sections 2.7, 2.8 and 6.7)."""
+    octets = content.encode()
+    if _may_have_long_line(octets) and (charset := utf8_for(content)).body_encoding == QP:
+        return _text_head(mimetype, _QUOTED), _with_crlf(charset.body_encode(octets).encode("ascii"))
+    return _text_head(mimetype, _7BIT if content.isascii() else _8BIT), _with_crlf(octets)
 
 
 def _with_crlf(octets: bytes) -> bytes:
@@ -237,8 +250,8 @@ def _with_crlf(octets: bytes) -> bytes:
     return octets.replace(b"\n", _CRLF)
 
 
-def _has_long_line(octets: bytes) -> bool:
-    """Whether a line may be too long for SMTP. The reference ends lines at more characters, and has the last word."""
+def _may_have_long_line(octets: bytes) -> bool:
+    """False if no line is too long for SMTP, wherever else than at LF lines may end."""
     start = 0
     while len(octets) - start > LINE_LIMIT:
         end = octets.rfind(b"\n", start, start + LINE_LIMIT + 1)

@@ -409,8 +409,8 @@ fields = st.dictionaries(
     lines,
     max_size=2,
 )
-text_types = st.one_of(st.just("text/html"), st.from_regex(precheck._TEXT_TYPE, fullmatch=True))
-file_types = st.one_of(st.just("image/png"), st.from_regex(precheck._FILE_TYPE, fullmatch=True))
+text_types = st.one_of(st.just("text/html"), st.from_regex(precheck.TEXT_TYPE, fullmatch=True))
+file_types = st.one_of(st.just("image/png"), st.from_regex(precheck.FILE_TYPE, fullmatch=True))
 tokens = st.one_of(st.just("mixed"), st.from_regex(precheck._TOKEN, fullmatch=True))
 
 

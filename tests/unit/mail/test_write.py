@@ -162,7 +162,12 @@ def test_every_field_is_written_as_the_reference_writes_it(name, value):
 
 
 @EXAMPLES
-@given(st.lists(st.sampled_from(["a" * 997, "ä" * 400, "b", "\r", "\n", "\x85", "\u2028", "\0", "."]), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["a" * 997, "ä" * 400, "b", "\r", "\n", "\x85", "\u2028", "\0", ".", "=", " ", "\t", "\x0c"]),
+        max_size=12,
+    )
+)
 def test_every_text_is_written_as_the_reference_writes_it(pieces):
     same(EmailMessage(body="".join(pieces), headers=PINNED))
 
@@ -185,8 +190,9 @@ def test_lines_at_the_limit_are_written_as_the_reference_writes_them(length, end
         usual(body="Grüße\n"),
         usual(body="", attachments=[("a.pdf", b"%PDF" * 5000, "application/pdf"), ("b.txt", "text", None)]),
         usual(body="a\r\nb\rc\n"),
+        usual(body="x = é" * 999),
     ],
-    ids=["text-html", "text", "empty", "8bit", "files", "line-ends"],
+    ids=["text-html", "text", "empty", "8bit", "files", "line-ends", "quoted"],
 )
 def test_a_usual_message_needs_no_reference(message, directly):
     assert same(message) == directly(message)
@@ -205,11 +211,11 @@ def test_a_worker_s_own_recipients_change_nothing(directly):
         {"subject": "Grüße"},
         {"subject": "word " * 40},
         {"headers": {**PINNED, "List-Unsubscribe": f"<https://example.com/{'u' * 80}>"}},
-        {"body": "x" * 999},
+        {"subject": "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{ROCKET}\N{NO-BREAK SPACE}!"},
         {"attachments": [("über.png", b"png", "image/png")]},
         {"attachments": [("inner", EmailMessage("s", "b", headers=PINNED), "message/rfc822")]},
     ],
-    ids=["subject", "long-subject", "long-field", "long-line", "name", "message"],
+    ids=["subject", "long-subject", "long-field", "emoji", "name", "message"],
 )
 def test_what_is_unusual_is_left_to_the_reference_alone(options, monkeypatch):
     message = usual(**options)
