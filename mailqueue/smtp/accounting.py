@@ -211,7 +211,8 @@ class Accounting:
         self._check = check
         self._shape = shape(reply_text(check))
         self._distinct = bool(accepts) and accepts != check
-        self._accepts = shape(reply_text(accepts))
+        self._accepts = {shape(reply_text(accepts))}
+        self._accepts_chunks = False  # whether its words for that are known: they may be others than after DATA
         self._owed: deque[Transaction] = deque()
         self.octets = 0  # of content, of those messages
 
@@ -246,8 +247,12 @@ class Accounting:
                 return None, OUT_OF_STEP
             return None, head.hear(code, text, handed)
         if goes_on(code, Stage.RSET):
-            in_step = text == self._check or shape(reply_text(text)) == self._shape
-            return (self._pop(), None) if in_step else (None, OUT_OF_STEP)
+            if text != self._check and shape(reply_text(text)) != self._shape:
+                return None, OUT_OF_STEP
+            if head.final is not None and not self._accepts_chunks:
+                self._accepts_chunks = True
+                self._accepts.add(shape(head.final.text))
+            return self._pop(), None
         meaning = classify(Reply(code, reply_text(text)), Stage.RSET)
         return None, meaning if meaning.closing else OUT_OF_STEP
 
@@ -262,7 +267,7 @@ class Accounting:
         ended = []
         while self._owed:
             head = self._pop()
-            believed = trusted and (head.final is None or shape(head.final.text) == self._accepts)
+            believed = trusted and (head.final is None or shape(head.final.text) in self._accepts)
             # 421 to the RSET behind the content says nothing of the content.
             carried_out = not closed or head.final is not None
             ended.append((head, head.unanswered(handed if carried_out else -1, trusted=believed)))

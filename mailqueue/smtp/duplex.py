@@ -78,6 +78,7 @@ class Duplex:
         """
         if self._out:
             self._write()
+            self._reader.acknowledge()
         if self._ended is None and self._ready(timeout):
             self._read()
         replies = []

@@ -126,12 +126,18 @@ class ReplyReader:
         if not octets:
             raise ConnectionError("end of file")
         self._buffer += octets
+        self.acknowledge()
+        return True
+
+    def acknowledge(self) -> None:
+        """Have what arrives acknowledged at once; the system forgets this whenever something is read or written.
+
+        Relays that leave Nagle's algorithm on send no further reply before that, for 40 ms as a rule. One that closes
+        meanwhile, with commands still unread, never sends it: a 421 is lost, and nobody knows what became of the rest.
+        """
         if _QUICKACK is not None:
-            # Relays that write each reply by itself, and leave Nagle's algorithm on, send the next one no sooner than
-            # the last is acknowledged. The system forgets the option from time to time.
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        return True
 
     def _line(self, line: bytes) -> tuple[int, bytes] | None:
         """One more line; the reply if that was its last one."""

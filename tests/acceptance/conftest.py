@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -22,16 +23,23 @@ from mailqueue.lanes import LANES, queue_name
 from mailqueue.testing.child import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _MASTER = Path("/usr/lib/postfix/sbin/master")
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free, and not one another's."""
+    with contextlib.ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
 
 
 def await_port(port: int, child: Child, timeout: float = 60) -> None:
@@ -53,9 +61,14 @@ def await_port(port: int, child: Child, timeout: float = 60) -> None:
 
 @dataclass(frozen=True)
 class Postfix:
-    """A running Postfix that takes mail over STARTTLS alone and discards it; its log tells what it took."""
+    """A running Postfix that takes mail over STARTTLS alone and discards it; its log tells what it took.
+
+    It refuses refused@example.com for good and later@example.com for now, the sender refused@example.com at MAIL, and
+    content whose subject is "Refused". At ``ports`` it takes mail in the clear, and offers what their names say.
+    """
 
     port: int
+    ports: Mapping[str, int]
     ca: Path  # PEM of the authority that its certificate (for localhost) is of
     log: Path
 
@@ -89,6 +102,12 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_delay_reject = no
+smtpd_sender_restrictions = check_sender_access inline:{{{{refused@example.com = 550 5.1.8 no}}}}
+smtpd_recipient_restrictions = check_recipient_access
+ inline:{{{{refused@example.com = 550 5.1.1 no}}, {{later@example.com = 450 4.2.1 later}}}}
+header_checks = regexp:{home}/config/header_checks
+smtpd_error_sleep_time = 0
 smtpd_tls_security_level = encrypt
 smtpd_tls_chain_files = {home}/config/chain.pem
 default_transport = discard:
@@ -100,6 +119,7 @@ maillog_file = {home}/mail.log
 # service type, private, unprivileged, chroot, wakeup, maxproc, command
 _MASTER_CF = """\
 127.0.0.1:{port} inet n - n - - smtpd
+{services}
 postlog  unix-dgram n - n - 1 postlogd
 cleanup  unix n - n - 0 cleanup
 qmgr     unix n - n 300 1 qmgr
@@ -114,6 +134,16 @@ discard  unix - - n - - discard
 error    unix - - n - - error
 """
 
+# What is offered in the clear, by name.
+_SERVICES = {
+    "chunking": [],
+    "pipelining": ["smtpd_discard_ehlo_keywords=chunking"],
+    "plain": ["smtpd_discard_ehlo_keywords=chunking,pipelining"],
+    "impatient": ["smtpd_hard_error_limit=3"],
+    "impatient-pipelining": ["smtpd_hard_error_limit=3", "smtpd_discard_ehlo_keywords=chunking"],
+    "few-recipients": ["smtpd_recipient_limit=2"],
+}
+
 
 @pytest.fixture(scope="session")
 def postfix(missing: Callable[[str], None]) -> Iterator[Postfix]:
@@ -127,19 +157,20 @@ def postfix(missing: Callable[[str], None]) -> Iterator[Postfix]:
     # -d keeps the master in our process group, so that it ends with us.
     child = Child([str(_MASTER), "-c", str(home / "config"), "-d"], log=home / "master.log", directory=home)
     try:
-        port = _configure(home)
+        port, ports = _configure(home)
         child.start()
         await_port(port, child)
-        yield Postfix(port=port, ca=home / "ca.pem", log=home / "mail.log")
+        yield Postfix(port=port, ports=ports, ca=home / "ca.pem", log=home / "mail.log")
     finally:
         child.stop()
         child.close()
 
 
-def _configure(home: Path) -> int:
-    """Write the configuration of an instance that lives in ``home``; returns its port."""
+def _configure(home: Path) -> tuple[int, dict[str, int]]:
+    """Write the configuration of an instance that lives in ``home``; returns its ports."""
     home.chmod(0o755)
-    port = free_port()
+    port, *others = free_ports(1 + len(_SERVICES))
+    ports = dict(zip(_SERVICES, others, strict=True))
     for name in ("config", "queue", "data"):
         (home / name).mkdir(mode=0o755)
     shutil.chown(home / "data", "postfix")
@@ -148,10 +179,18 @@ def _configure(home: Path) -> int:
     certificate.private_key_and_cert_chain_pem.write_to_path(home / "config/chain.pem")
     authority.cert_pem.write_to_path(home / "ca.pem")
     (home / "config/main.cf").write_text(_MAIN_CF.format(home=home))
-    (home / "config/master.cf").write_text(_MASTER_CF.format(port=port))
+    services = [
+        " ".join(
+            [f"127.0.0.1:{ports[name]} inet n - n - - smtpd -o smtpd_tls_security_level=none"]
+            + [f"-o {option}" for option in options]
+        )
+        for name, options in _SERVICES.items()
+    ]
+    (home / "config/master.cf").write_text(_MASTER_CF.format(port=port, services="\n".join(services)))
+    (home / "config/header_checks").write_text("/^Subject: Refused/ REJECT 5.6.0 no\n")
     # Makes the directories of the queue.
     subprocess.run(["/usr/sbin/postfix", "-c", home / "config", "check"], check=True, capture_output=True)
-    return port
+    return port, ports
 
 
 # -- RabbitMQ
