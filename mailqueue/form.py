@@ -22,19 +22,19 @@ __all__ = ["Form", "task_body"]
 
 _EMBED: Final[dict[str, Any]] = {}  # neither callbacks nor chains nor chords
 #: Where the number of a parcel stands in the body of its task.
-_NUMBER: Final = '"number":'
+_NUMBER: Final = b'"number":'
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def task_body(parcel: Parcel) -> str:
+def task_body(parcel: Parcel) -> bytes:
     """The body of the task that carries ``parcel``, as Celery's message protocol 2 has it: JSON."""
-    return _encode([[parcel.to_wire()], {}, _EMBED]).decode()
+    return _encode([[parcel.to_wire()], {}, _EMBED])
 
 
 class Form:
     """What surrounds the body of a task of ``lane`` in the queue of that lane, cut where the task's id stands."""
 
-    def __init__(self, lane: str, key: str, before: Sequence[str], after: Sequence[str]) -> None:
+    def __init__(self, lane: str, key: str, before: Sequence[bytes], after: Sequence[bytes]) -> None:
         self._lane = lane
         self._key = key
         self._before = before
@@ -53,23 +53,24 @@ class Form:
             tag = json.loads(text)["properties"]["delivery_tag"]  # by which kombu tells messages apart, as by their id
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
-        before, body, after = text.replace(tag, task_id).partition(_inside(task_body(blank)))
-        return cls(lane, key, before.split(task_id), after.split(task_id)) if body else None
+        before, body, after = text.replace(tag, task_id).encode().partition(_inside(task_body(blank)))
+        place = task_id.encode()
+        return cls(lane, key, before.split(place), after.split(place)) if body else None
 
     def draft(self, items: tuple[tuple[str, bytes], ...]) -> Draft:
         """A task for ``items``, under a new id, complete but for its number."""
-        task_id = str(uuid.uuid4())
-        head, _, tail = task_body(Parcel(self._lane, 0, items)).partition(f"{_NUMBER}0")
+        task_id = str(uuid.uuid4()).encode()
+        head, _, tail = task_body(Parcel(self._lane, 0, items)).partition(_NUMBER + b"0")
         return Draft(
             self._key,
-            f"{task_id.join(self._before)}{_inside(head)}{_inside(_NUMBER)}".encode(),
-            f"{_inside(tail)}{task_id.join(self._after)}".encode(),
+            task_id.join(self._before) + _inside(head + _NUMBER),
+            _inside(tail) + task_id.join(self._after),
         )
 
 
-def _inside(text: str) -> str:
-    """``text`` as it stands inside a string of JSON."""
-    return _encode(text)[1:-1].decode()
+def _inside(text: bytes) -> bytes:
+    """``text``, which is JSON, as it stands inside a string of JSON: of what has to be escaped it has no more than this."""
+    return text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 class _Recorder:

@@ -279,7 +279,7 @@ class _Line:
     def _message(self, parcel: Parcel, task_id: str = "") -> Any:
         # What kombu's Producer and its serializers do, on what is JSON already.
         task_id = task_id or str(uuid.uuid4())
-        body = task_body(parcel)
+        body = task_body(parcel).decode()
         properties = {"correlation_id": task_id, "reply_to": "", "delivery_mode": 2}  # 2: persistent
         headers = _headers(task_id, self._origin)
         return self._channel.prepare_message(body, 0, "application/json", "utf-8", headers, properties)

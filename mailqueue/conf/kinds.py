@@ -71,7 +71,6 @@ class Kind:
         return ()
 
 
-@dataclass(frozen=True)
 class Text(Kind):
     """Any text; lazy strings become ``str`` at the time of use."""
 
@@ -81,7 +80,6 @@ class Text(Kind):
         return str(value)
 
 
-@dataclass(frozen=True)
 class Charset(Text):
     """The name of a charset that Python knows."""
 
@@ -93,7 +91,6 @@ class Charset(Text):
         return ()
 
 
-@dataclass(frozen=True)
 class Prefix(Text):
     """The beginning of names in a store, where braces and blanks have meanings of their own."""
 
@@ -104,7 +101,6 @@ class Prefix(Text):
         return text
 
 
-@dataclass(frozen=True)
 class Password(Kind):
     """A text that no repr and no error shows."""
 
@@ -114,7 +110,6 @@ class Password(Kind):
         return value if isinstance(value, Secret) else Secret(value)
 
 
-@dataclass(frozen=True)
 class Flag(Kind):
     """True or false."""
 
@@ -171,7 +166,6 @@ class Choice(Kind):
         return word
 
 
-@dataclass(frozen=True)
 class DottedPath(Kind):
     """The path of a class: ``package.module.Class``. It is imported by those who use it."""
 
@@ -182,7 +176,6 @@ class DottedPath(Kind):
         return text
 
 
-@dataclass(frozen=True)
 class FilePath(Kind):
     """The path of a file or directory, as text or as ``os.PathLike``."""
 
@@ -216,7 +209,6 @@ class URL(Kind):
         return SecretURL(self.spelt(text))
 
 
-@dataclass(frozen=True)
 class _Structured(Kind):
     """A value with parts: JSON in the environment, lists and mappings in Python."""
 
@@ -235,7 +227,6 @@ class _Structured(Kind):
         return self.take(value)
 
 
-@dataclass(frozen=True)
 class Numbers(_Structured):
     """A list of numbers above zero: JSON or comma-separated in the environment."""
 
@@ -250,7 +241,6 @@ class Numbers(_Structured):
         return tuple(Number().take(item) for item in value)
 
 
-@dataclass(frozen=True)
 class People(_Structured):
     """Addresses, each as text or as a pair of name and address. What is wrong with them is told by their users."""
 
@@ -273,7 +263,6 @@ def _is_person(item: Any) -> bool:
     return not isinstance(item, (Mapping, bytes, int, float)) and item is not None
 
 
-@dataclass(frozen=True)
 class Mailers(_Structured):
     """Alias -> {"BACKEND": dotted path, "OPTIONS": {...}}. Options that sound secret are hidden in a repr."""
 

@@ -15,7 +15,9 @@ ITEMS = (("1", b'{"v":1,"subject":"\xc3\xa4 \\"quoted\\" \\\\ \\n"}'), ("2", b"x
 def push(parcel, task_id, client):
     """Push a task as kombu does."""
     properties = {"delivery_tag": "tag-of-kombu", "correlation_id": task_id}
-    client.lpush(f"q.{parcel.lane}", json.dumps({"body": task_body(parcel), "id": task_id, "properties": properties}))
+    client.lpush(
+        f"q.{parcel.lane}", json.dumps({"body": task_body(parcel).decode(), "id": task_id, "properties": properties})
+    )
 
 
 def test_a_draft_is_the_task_around_its_number():
