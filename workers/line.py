@@ -129,14 +129,22 @@ class Line:
     def _feed(self) -> Iterator[Any]:
         """The messages still to be sent, until there is a reason to stop between two of them."""
         fed = 0
-        while (self._share is None or fed < self._share) and len(self._errand) and not self._errand.must_stop():
+        while (self._share is None or fed < self._share) and not self._errand.must_stop():
             attempt = self._errand.take()
             if attempt is None:
+                return
+            # One whose answer was lost before, or within which a connection broke, goes by itself: should it be what
+            # relays hang up on, no other's answer is lost with it once more.
+            doubtful = attempt.grant.unknowns > 0 or attempt.broken > 0
+            if doubtful and fed:
+                self._errand.put_back([attempt])
                 return
             if self._batch.turn(attempt.id):
                 self._in_hand[id(attempt.message)] = attempt
                 fed += 1
                 yield attempt.message
+                if doubtful:
+                    return
 
     # -- messages
 

@@ -102,6 +102,7 @@ class Grant:
     since: float  # from when its age counts: accepted, its send_at, or requeued or given free by hand
     results: Mapping[str, Result] = field(default_factory=dict)
     suspect: bool = False  # an earlier claim of it ended in a crash
+    unknowns: int = 0  # how often its answer was lost
 
 
 @dataclass(frozen=True, slots=True)

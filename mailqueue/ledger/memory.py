@@ -415,5 +415,10 @@ class MemoryLedger(Ledger):
 
 def _grant(record: Record) -> Grant:
     return Grant(
-        record.id, record.attempts + 1, record.since / 1000, decode_results(record.results), record.crashes > 0
+        record.id,
+        record.attempts + 1,
+        record.since / 1000,
+        decode_results(record.results),
+        suspect=record.crashes > 0,
+        unknowns=record.unknowns,
     )

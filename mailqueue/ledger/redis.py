@@ -154,9 +154,10 @@ class RedisLedger(Ledger):
         missing: list[str] = []
         for message_id, line in zip(ids, answer.split(b"\n") if ids else (), strict=True):
             if line[:1] == b"+":
-                attempts, since, suspect, results = line.split(b" ", 3)
+                attempts, since, suspect, unknowns, results = line.split(b" ", 4)
+                known = decode_results(results)
                 granted.append(
-                    Grant(message_id, int(attempts) + 1, int(since) / 1000, decode_results(results), suspect == b"1")
+                    Grant(message_id, int(attempts) + 1, int(since) / 1000, known, suspect == b"1", int(unknowns))
                 )
             elif line:
                 refused[message_id] = line[1:].decode()

@@ -2,7 +2,7 @@
 -- Claim queued messages for an owner under a fence, having raised the lane's mark.
 -- ARGV: lane, number, token, owner, alone, ids, one a line.
 -- Reply, a line per id: "" (no record), "-" and the reason of a refusal, or "+", attempts so far, since when it ages,
--- suspect, each with a space after it, and the results, which are JSON and have no line feed.
+-- suspect, answers lost, each with a space after it, and the results, which are JSON and have no line feed.
 
 local lane, number, token, owner = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), ARGV[FIRST + 2], ARGV[FIRST + 3]
 local alone = ARGV[FIRST + 4] == "1"
@@ -11,7 +11,8 @@ even_when_full()
 advance_marks(lane, number)
 
 local function grant(m)
-  return "+" .. m.attempts .. " " .. m.since .. (m.crashes > 0 and " 1 " or " 0 ") .. results_of(m)
+  local suspect = m.crashes > 0 and " 1 " or " 0 "
+  return "+" .. m.attempts .. " " .. m.since .. suspect .. m.unknowns .. " " .. results_of(m)
 end
 
 local function claim(id)

@@ -27,6 +27,18 @@ def test_a_queued_message_is_granted_with_what_a_worker_needs(bench):
     assert bench.state("a") is State.SENDING
 
 
+def test_a_grant_tells_how_often_the_answer_was_lost(bench):
+    bench.accept("a", "b")
+    bench.begun("a", "b")
+    bench.record("a", State.UNKNOWN)
+    bench.record("b", State.DEFERRED, results={"b@example.com": DEFERRED})
+    bench.jump(31)
+    bench.ledger.tick()
+    grants = bench.claim("a", "b", token="t2").granted
+    assert [(grant.id, grant.attempt, grant.unknowns) for grant in grants] == [("a", 2, 1), ("b", 2, 0)]
+    assert grants[1].results == {"b@example.com": DEFERRED}
+
+
 def test_ids_without_a_record_are_missing(bench):
     bench.accept("a")
     claim = bench.claim("x", "a", "y")

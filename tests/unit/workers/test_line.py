@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
 
+from mailqueue.codec import Parcel
 from mailqueue.errors import LedgerUnavailable
 from mailqueue.ledger.states import State
 from mailqueue.mail import EmailMessage
@@ -127,16 +129,8 @@ def test_what_was_begun_and_not_written_goes_over_the_next_connection_at_no_char
     parcel = queue(*mails(5))
     window.script = [None, Ending.UNSENT]
     drain(parcel, process)
-    assert calls == [
-        ("begin", 3),
-        ("record", 1),
-        ("unbegin", 2),
-        ("begin", 3),
-        ("record", 3),
-        ("begin", 1),
-        ("record", 1),
-    ]
-    assert window.groups == [["0", "1", "2"], ["1", "2", "3"], ["4"]]
+    assert calls[:3] == [("begin", 3), ("record", 1), ("unbegin", 2)]
+    assert window.groups == [["0", "1", "2"], ["1"], ["2", "3", "4"]]  # the first one may be what broke it
     assert states(process, parcel) == {State.SENT: 5}
     assert all(process.ledger.get(message_id).attempts == 1 for message_id, _ in parcel.items)
 
@@ -214,3 +208,18 @@ def test_an_unknown_without_a_lost_connection_goes_on(window, process, queue):
     parcel = queue(*mails(3))
     drain(parcel, process)
     assert unknowns(process, parcel) == [1, 1, 1]
+
+
+def test_one_whose_answer_was_lost_before_goes_by_itself(window, process, queue):
+    window.script = [None, Ending.UNKNOWN]
+    parcel = queue(*mails(3))
+    drain(parcel, process)
+    assert unknowns(process, parcel) == [0, 1, 1]
+    process.ledger._clock = lambda: time.time() + 100
+    [again] = process.ledger.tick().publications
+    others = queue(*mails(4))
+    window.groups.clear()
+    drain(Parcel("default", others.number, (*others.items[:2], *again.items, *others.items[2:])), process)
+    assert window.groups == [["0", "1"], ["1"], ["2"], ["2", "3"]]
+    assert window.opened == 2  # over the connection that was open
+    assert states(process, parcel) == {State.SENT: 3}
