@@ -13,7 +13,7 @@ from mailqueue.mail import EmailMessage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["BULK", "CASES", "urgent"]
+__all__ = ["BULK", "CASES", "spread", "urgent"]
 
 BULK = 100_000
 #: Processes of the worker, and s that a round trip to the relay takes.
@@ -56,7 +56,7 @@ def _send(rig: Rig, bulk: int, processes: int, longest: float) -> dict[str, floa
         others = rig.sink.count - others - len(calls)
         rate = others / (time.monotonic() - began)
         arrived = _await(rig, calls)
-    return {**_spread([arrived[address] - at for address, at in calls.items()]), "others": rate}
+    return {**spread([arrived[address] - at for address, at in calls.items()]), "others": rate}
 
 
 def _await(rig: Rig, calls: dict[str, float]) -> dict[str, float]:
@@ -80,7 +80,7 @@ def _address(number: int) -> str:
     return f"urgent{number}@example.com"
 
 
-def _spread(waits: list[float]) -> dict[str, float]:
+def spread(waits: list[float]) -> dict[str, float]:
     """The usual and the longest of ``waits``, in s."""
     if len(waits) < 20:
         raise RigTrouble(f"only {len(waits)} urgent messages were sent before the others were gone")
