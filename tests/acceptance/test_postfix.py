@@ -73,7 +73,7 @@ def queued(outcomes):
         for to, result in outcome.results.items():
             if match := re.fullmatch(r"2\.0\.0 Ok: (?:\d+ bytes )?queued as (\w+)", result.reply.text):
                 ids.setdefault(match[1], []).append(to)
-    return ids
+    return {queue_id: sorted(recipients) for queue_id, recipients in ids.items()}
 
 
 def settled(postfix, accepted):
