@@ -36,8 +36,7 @@ _Written: TypeAlias = list[bytes]
 _Part: TypeAlias = "_Written | Message[Any, Any] | _Multipart"
 
 _SUBTYPE: Final = re.compile(r"(?!signed$)[a-z0-9][a-z0-9.+-]*", re.ASCII)  # the parts of a signed one fold otherwise
-#: Names of fields (RFC 5322 section 2.2), but those of MIME, which say how to read what a part has already.
-_FIELD: Final = re.compile(r"(?!content-|mime-)[!-9;-~]+", re.ASCII | re.IGNORECASE)
+_NAME: Final = re.compile(r"[!-9;-~]+", re.ASCII)  # of a field (RFC 5322 section 2.2)
 #: Control characters, lone surrogates, and what else ends a line for Python.
 _BREAKS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _REMEMBERED: Final = 1000  # characters; longer values hardly come again
@@ -134,10 +133,9 @@ class _Writer:
             return part
         if isinstance(part, _Multipart):
             return self._delimited(*part)
-        octets = flatten(part, linesep="\r\n", inner=True)
-        self._texts.append(octets)
-        end = octets.find(b"\r\n\r\n") + 2  # of the fields; a part that has none is not the message itself
-        return [octets[:end], octets[end:]]
+        written = _leaf(part) or _by_reference(part)
+        self._texts += written
+        return written
 
     def _delimited(self, subtype: str, parts: Sequence[_Part]) -> _Written:
         """A part that holds ``parts`` (RFC 2046 section 5.1.1)."""
@@ -165,20 +163,57 @@ def _multipart(subtype: str, parts: Sequence[_Part]) -> _Multipart:
     return _Multipart(subtype, parts)
 
 
+# -- parts that are given
+
+#: Those whose payload is not just written down (by BytesGenerator).
+_NO_LEAVES: Final = frozenset({"message", "multipart"})
+
+
+def _by_reference(part: Message[Any, Any]) -> _Written:
+    octets = flatten(part, linesep="\r\n", inner=True)
+    end = octets.find(b"\r\n\r\n") + 2  # of the fields; a part that has none is not the message itself
+    return [octets[:end], octets[end:]]
+
+
+def _leaf(part: Message[Any, Any]) -> _Written | None:
+    """A part with plain fields and encoded content, such as an inline image."""
+    content: Any = part.get_payload()
+    if type(content) is not str or not content.isascii() or part.get_content_maintype() in _NO_LEAVES:
+        return None
+    fields = [
+        _plain_field(name, value) if type(value) is str and _is_name(name) else None for name, value in part.raw_items()
+    ]
+    written = [field for field in fields if field is not None]
+    return [*written, _CRLF, _with_crlf(content.encode("ascii"))] if written == fields else None
+
+
 # -- fields
 
 
 @functools.lru_cache(maxsize=256)
+def _is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
+@functools.lru_cache(maxsize=256)
 def _is_usual(name: str) -> bool:
-    return _FIELD.fullmatch(name) is not None
+    """Whether it is the name of a field, and none of MIME's, which say how to read what a part has already."""
+    return _is_name(name) and not name.lower().startswith(("content-", "mime-"))
+
+
+def _plain_field(name: str, value: str) -> bytes | None:
+    """A field that is a short line of printable ASCII, which stands as it is (RFC 5322 section 2.2); else None."""
+    line = f"{name}: {value}\r\n"
+    if len(line) - 2 <= FOLD_AT and value.isprintable() and line.isascii() and value and value == value.strip():
+        return line.encode("ascii")
+    return None
 
 
 def _field(name: str, value: str) -> bytes:
-    """One field. A short line of printable ASCII stands as it is (RFC 5322 section 2.2)."""
-    if value.isprintable():
-        if value.isascii() and len(name) + 2 + len(value) <= FOLD_AT and value and value == value.strip():
-            return f"{name}: {value}\r\n".encode("ascii")
-    elif _BREAKS.search(value):
+    """One field."""
+    if plain := _plain_field(name, value):
+        return plain
+    if _BREAKS.search(value):
         raise _Unusual(name)
     return _folded(name, value) if len(value) <= _REMEMBERED else _folded.__wrapped__(name, value)
 

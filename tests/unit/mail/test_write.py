@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import email
 import random
+from email.mime.base import MIMEBase
+from email.mime.image import MIMEImage
 
 import pytest
 from hypothesis import given, reject, settings
@@ -80,6 +82,13 @@ def usual(**options):
     )
     message.attach_alternative("<p>Dear customer,</p>\r\n<p>it is on its way.</p>", "text/html")
     return message
+
+
+def logo():
+    part = MIMEImage(b"png" * 999, "png")
+    part["Content-ID"] = "<logo>"
+    part["Content-Disposition"] = "inline"
+    return part
 
 
 # -- all that there may be
@@ -172,6 +181,25 @@ def test_every_text_is_written_as_the_reference_writes_it(pieces):
     same(EmailMessage(body="".join(pieces), headers=PINNED))
 
 
+@st.composite
+def given_parts(draw):
+    """MIME objects with whatever their makers put in."""
+    made = MIMEBase(
+        *draw(st.sampled_from([("image", "png"), ("text", "x-a"), ("message", "x-a"), ("multipart", "x-a")]))
+    )
+    made.set_payload(draw(st.one_of(st.none(), texts(), st.text("ab\r\n", max_size=9), st.binary(max_size=9))))
+    names = st.one_of(st.sampled_from(["Content-ID", "content-type", "X"]), st.text("aé: \n", max_size=3))
+    for name, value in draw(st.lists(st.tuples(names, values), max_size=3)):
+        made._headers.append((name, value))
+    return made
+
+
+@EXAMPLES
+@given(given_parts())
+def test_every_part_that_is_given_is_written_as_the_reference_writes_it(part):
+    same(EmailMessage("s", "b", attachments=[part], headers=PINNED))
+
+
 @pytest.mark.parametrize("length", [996, 997, 998, 999, 1000])
 @pytest.mark.parametrize("end", ["", "\n", "\r", "\r\n", "\nx"])
 def test_lines_at_the_limit_are_written_as_the_reference_writes_them(length, end):
@@ -191,8 +219,9 @@ def test_lines_at_the_limit_are_written_as_the_reference_writes_them(length, end
         usual(body="", attachments=[("a.pdf", b"%PDF" * 5000, "application/pdf"), ("b.txt", "text", None)]),
         usual(body="a\r\nb\rc\n"),
         usual(body="x = é" * 999),
+        usual(attachments=[logo()]),
     ],
-    ids=["text-html", "text", "empty", "8bit", "files", "line-ends", "quoted"],
+    ids=["text-html", "text", "empty", "8bit", "files", "line-ends", "quoted", "inline"],
 )
 def test_a_usual_message_needs_no_reference(message, directly):
     assert same(message) == directly(message)
