@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mailqueue.codec import Parcel
 from mailqueue.errors import ImproperlyConfigured, LedgerFault, LedgerUnavailable, SpoolError
-from mailqueue.ledger.rules import TICK_GAP
+from mailqueue.ledger.rules import TICK_GAP_MORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class Tick:
                     return
                 self._admit = None
                 if self.once():  # it may have left more: the ledger bounds each, and answers the next after this gap
-                    pause = min(pause, TICK_GAP)
+                    pause = min(pause, TICK_GAP_MORE)
                 self.replay()
                 if self._failing:
                     logger.warning("action=tick_recovered")

@@ -317,8 +317,9 @@ class Ledger(abc.ABC):
     def tick(self, limit: int = 500) -> Ticked:
         """Recover and schedule: one bounded pass over what fell due, expired or was lost; any worker may call it.
 
-        Answered in full once per 0.5 s for the whole fleet, else empty. What is returned has been set to queued and
-        must be published by the caller (or given back by ``unpublished``); if it dies first, the loss is found.
+        Answered in full once per 0.5 s for the whole fleet (0.1 s after one that met its limit), else empty. What is
+        returned has been set to queued and must be published by the caller (or given back by ``unpublished``); if it
+        dies first, the loss is found.
         """
 
     # -- operator

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Recovery"]
 
 _TICK_GAP: Final = rules.milliseconds(rules.TICK_GAP)
+_TICK_GAP_MORE: Final = rules.milliseconds(rules.TICK_GAP_MORE)
 _OUTAGE: Final = rules.milliseconds(rules.OUTAGE)
 
 
@@ -43,11 +44,13 @@ class Recovery:
         self._last = 0  # when a tick was last answered in full
         self._gap = 0  # between that one and the one before
         self._calm = 0  # until then no lease expires
+        self._more = False  # that tick has met a limit: the next one follows soon
 
     def tick(self, now: int, limit: int) -> Ticked:
         """One bounded pass; empty if the last one was just now."""
-        if self._last <= now < self._last + _TICK_GAP:
+        if self._last <= now < self._last + (_TICK_GAP_MORE if self._more else _TICK_GAP):
             return Ticked()
+        self._more = False
         found: Counter[str] = Counter()
         outage = self._note_tick(now, found)
         self._end_leases(now, limit, found)
@@ -65,7 +68,9 @@ class Recovery:
         found[name] += 1
 
     def _listed(self, index: str, limit: int, highest: int) -> Iterator[Record]:
-        for message_id in self._book.first(index, limit, highest=highest):
+        ids = self._book.first(index, limit, highest=highest)
+        self._more = self._more or len(ids) >= limit
+        for message_id in ids:
             yield self._book.records[message_id]
 
     def _note_tick(self, now: int, found: Counter[str]) -> bool:
@@ -149,6 +154,7 @@ class Recovery:
             assert envelope is not None, "only sent, cancelled and expired messages are without"
             total += len(envelope)
             if total > max(rules.TICK_BYTES, len(envelope)):
+                self._more = True
                 return  # the rest is due at the next tick as well
             yield record, envelope
 

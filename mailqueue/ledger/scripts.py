@@ -44,7 +44,7 @@ OPERATIONS = (
 )
 
 #: Constants of ``rules`` in seconds there and in milliseconds in the scripts.
-_TIMES = ("BARRIER_GAP_MAX", "CRASH_WAIT", "LATCHED_WAIT", "OUTAGE", "PROBE_WAIT", "SHIFT", "TICK_GAP")
+_TIMES = ("BARRIER_GAP_MAX", "CRASH_WAIT", "LATCHED_WAIT", "OUTAGE", "PROBE_WAIT", "SHIFT", "TICK_GAP", "TICK_GAP_MORE")
 _PLAIN = ("BLOB_TTL", "PACK_BYTES", "PACK_MESSAGES", "POISON_CRASHES", "RESENDS", "TICK_BYTES")
 _NEEDS = re.compile(r"-- needs: (.+)\n")
 _WORDS = re.compile(r"\w+")

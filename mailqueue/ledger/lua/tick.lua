@@ -6,10 +6,11 @@
 
 local limit = tonumber(ARGV[FIRST])
 local publications, found = {}, {}
+local more = "0" -- "1" if this tick has met a limit: the next one follows soon
 
-local v = call("HMGET", PREFIX .. "tick", "last", "gap", "calm")
-local last, gap, calm = tonumber(v[1] or 0), tonumber(v[2] or 0), tonumber(v[3] or 0)
-if last <= now and now - last < TICK_GAP then return {} end
+local v = call("HMGET", PREFIX .. "tick", "last", "gap", "calm", "more")
+local last, gap, calm, had_more = tonumber(v[1] or 0), tonumber(v[2] or 0), tonumber(v[3] or 0), v[4] == "1"
+if last <= now and now - last < (had_more and TICK_GAP_MORE or TICK_GAP) then return {} end
 
 even_when_full()
 
@@ -27,7 +28,9 @@ gap = last > 0 and math.max(0, now - last) or 0
 call("HSET", PREFIX .. "tick", "last", now, "gap", gap, "calm", calm)
 
 local function up_to(index, highest)
-  return call("ZRANGEBYSCORE", PREFIX .. index, "-inf", highest, "LIMIT", 0, limit)
+  local ids = call("ZRANGEBYSCORE", PREFIX .. index, "-inf", highest, "LIMIT", 0, limit)
+  if #ids >= limit then more = "1" end
+  return ids
 end
 
 -- The message `id` if it is in `state`; else its entry in `index` is stale.
@@ -131,7 +134,10 @@ local function publish_due(lane, state, filling)
       move(m, "held", now, {w = REASON_ENVELOPE_LOST})
     elseif m then
       total = total + #content
-      if total > math.max(TICK_BYTES, #content) then return filling end -- the rest is due at the next tick as well
+      if total > math.max(TICK_BYTES, #content) then
+        more = "1"
+        return filling -- the rest is due at the next tick as well
+      end
       local task = filling
       if m.crashes > 0 then
         task = new_task(lane, true)
@@ -169,6 +175,7 @@ for _, state in ipairs({"failed", "partial"}) do
   end
 end
 
+call("HSET", PREFIX .. "tick", "more", more)
 finish()
 local names = {}
 for name, number in pairs(found) do names[#names + 1], names[#names + 2] = name, number end

@@ -38,6 +38,33 @@ def test_a_tick_is_answered_in_full_once_per_half_second(bench):
     assert len(bench.ledger.tick().publications) == 1
 
 
+def test_a_tick_that_has_left_something_due_is_soon_followed_by_another(bench):
+    """Or a million messages for nine o'clock, or those that waited for a relay, would take a quarter of an hour."""
+    ids = [f"m{number}" for number in range(10)]
+    bench.accept(*ids)
+    defer_all(bench, *ids)
+    bench.jump(1)
+    assert [len(task.items) for task in bench.ledger.tick(limit=4).publications] == [4]
+    bench.jump(0.05)
+    assert bench.ledger.tick(limit=4) == Ticked()
+    for published in (4, 2):
+        bench.jump(0.1)
+        assert [len(task.items) for task in bench.ledger.tick(limit=4).publications] == [published]
+    bench.accept("a")
+    defer_all(bench, "a")
+    bench.jump(0.2)
+    assert bench.ledger.tick(limit=4) == Ticked()
+
+
+def test_so_is_one_that_has_met_its_limit_of_octets(bench):
+    bench.ledger.accept("default", [Submission(each, b"x" * 1_500_000) for each in "ab"])
+    defer_all(bench, "a", "b")
+    bench.jump(1)
+    for _ in "ab":
+        assert [len(task.items) for task in bench.ledger.tick().publications] == [1]
+        bench.jump(0.15)
+
+
 def test_a_tick_with_nothing_to_do_finds_nothing(bench):
     bench.live(1)
     bench.jump(1)

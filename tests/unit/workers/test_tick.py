@@ -10,7 +10,7 @@ import pytest
 
 from mailqueue.errors import ImproperlyConfigured, LedgerFault, LedgerUnavailable, SpoolError
 from mailqueue.ledger.base import Publication, Ticked
-from mailqueue.ledger.rules import TICK_GAP
+from mailqueue.ledger.rules import TICK_GAP_MORE
 from workers.tick import Tick
 
 
@@ -152,7 +152,7 @@ def test_after_a_tick_that_published_the_next_one_follows_as_soon_as_the_ledger_
     tick._stop.wait = wait
     ledger.answers = [Ticked(), DUE]
     tick._run()
-    assert pauses == [60, 60, TICK_GAP, 60]
+    assert pauses == [60, 60, TICK_GAP_MORE, 60]
 
 
 def test_what_waits_in_the_spool_goes_along(ledger, publisher):
