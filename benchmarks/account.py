@@ -33,7 +33,7 @@ from mailqueue.testing.store import EmbeddedValkey
 from workers import backends, drain, tap
 from workers.inline import InlineWorker
 from workers.journal import Journal
-from workers.process import make_ledger
+from workers.process import make_ledger, spare_the_collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +49,7 @@ STEPS = {
     "begin": "the ledger's begin, before the last byte",
     "transmit": "the conversation with the relay",
     "record": "the ledger's record",
+    "ack": "none: what a broker loses, the ledger finds",
     "worker": "all else: batches, turns, outcomes, logs",
 }
 
@@ -179,6 +180,8 @@ def _table(results: dict[int, list[dict[str, float]]], count: int) -> Table:
     for name in medians[0]:
         cells = [f"{found[name]:.1f}" for found in medians]
         table.add_row(name, *cells, STEPS.get(name, ""))
+    most = [max(STEPS, key=found.__getitem__) for found in medians]
+    table.caption = "what limits it now: " + ", ".join(dict.fromkeys(most))
     return table
 
 
@@ -197,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         account.open()
     results: dict[int, list[dict[str, float]]] = {int(shape): [] for shape in given.shapes.split(",")}
     with EmbeddedValkey() as store, Sink(offer=[word for word in given.offer.split(",") if word]) as sink:
+        spare_the_collector()  # as a child of a worker does
         conf.configure(
             MAILQUEUE_BROKER_URL=store.url,
             EMAIL_HOST=sink.host,

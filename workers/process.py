@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Ledger
 
-__all__ = ["Process", "Worker", "begin", "close", "current", "make_ledger", "stop"]
+__all__ = ["Process", "Worker", "begin", "close", "current", "make_ledger", "spare_the_collector", "stop"]
 
 T = TypeVar("T")
 
@@ -204,11 +204,11 @@ def current(app: Any) -> Process:
             process = _processes.get(key)
             if process is None:
                 process = _processes[key] = Process(app, worker=_workers.get(app))
-                _spare_the_collector()
+                spare_the_collector()
     return process
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Let Python's collector of cycles look for garbage where there can be some, and less often.
 
     A batch makes thousands of objects, in no cycle, that live until it ends: at the default threshold the collector
