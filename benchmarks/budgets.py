@@ -89,7 +89,7 @@ def _budgets_far(results: Results) -> Iterator[list[str]]:
     factor = ratio(piped, base)
     yield _row(
         f"drain, relay {FAR} ms away, PIPELINING only",
-        ">= 4x smtplib",  # the best that one can do is 4.0: one round trip instead of four
+        ">= 4x smtplib, which waits four times where one must wait once",
         f"{per_second(piped)}: {multiple(factor)}",
         f"smtplib {per_second(base)}",
         None if factor is None else round(factor, 1) >= 4,

@@ -79,15 +79,16 @@ def _machine(results: Results) -> str:
     if not told:
         return "Not measured yet."
     package = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    at = f" at commit {told['commit']}" if "commit" in told else ""
     measured = (
-        f"Measured on {told['when']} at commit {told.get('commit', 'unknown')}: {told['processor']}, {told['cores']} cores, "
+        f"Measured on {told['when']}{at}: {told['processor']}, {told['cores']} cores, "
         f"{told.get('memory', '?')}, {told['system']}, {told['python']}; {package}. "
         f"Load of the machine before the first run: {told.get('load', 0)}."
     )
     words = [measured]
     words += [f"Not measured, because it could not be installed: {name}." for name in results.missing]
     words += [f"FAILED: {failure.splitlines()[0]}" for failure in results.failures]
-    return "\n".join(words)
+    return "\n\n".join(words)
 
 
 def _enqueue(results: Results) -> str:
