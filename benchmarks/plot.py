@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "chart"]
 
-_WIDTH, _HEIGHT = 860, 520
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 270, 50, 60  # margins; the names of the lines stand at the right
+_WIDTH, _HEIGHT = 940, 520
+_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 320, 50, 60  # margins; the names of the lines stand at the right
 _LABEL = 15  # between two of them, at least
 _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#ff7f0e")
 _STYLE = (
