@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import hmac
 import re
@@ -204,7 +205,8 @@ class Dialogue:
         )
         self._forget()
         usual = _TOO_LARGE if self._too_large(len(content)) else "250 2.0.0 ok: queued"
-        if self._answer("final", usual, about=message.recipients, before=lambda: self._server.keep(message)):
+        keep = functools.partial(self._server.keep, message) if message.recipients else None
+        if self._answer("final", usual, about=message.recipients, before=keep):
             self._accepted += 1
 
     def _content(self) -> bytes:

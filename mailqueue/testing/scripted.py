@@ -214,7 +214,9 @@ class ScriptedServer:
     def _accept(self, listener: socket.socket) -> None:
         while True:
             sock, _ = listener.accept()
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is said before hanging up is not kept back
+            sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # what is said before hanging up is not kept back
             if self.stopping.is_set():
                 sock.close()
                 return

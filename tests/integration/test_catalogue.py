@@ -182,6 +182,8 @@ def accepted(servers):
 
 
 def assert_no_connection_was_used_after_a_surprise(case, server):
+    if "PIPELINING" in server.offers:
+        return  # what the server reads after it was on its way before
     # What is said in the clear before TLS begins is forgotten when it begins.
     forgotten = [step.action for step in case.steps if step.stage == "starttls"]
     for conversation in server.connections:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailqueue.testing.catalogue.after import AFTER
 from mailqueue.testing.catalogue.before import BEFORE
+from mailqueue.testing.catalogue.window import WINDOW
 from mailqueue.testing.catalogue.within import WITHIN
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["CATALOGUE", "table"]
 
 #: All cases by their names, in the order of the conversation.
-CATALOGUE: Final[Mapping[str, Case]] = MappingProxyType({case.name: case for case in (*BEFORE, *WITHIN, *AFTER)})
+CATALOGUE: Final[Mapping[str, Case]] = MappingProxyType(
+    {case.name: case for case in (*BEFORE, *WITHIN, *AFTER, *WINDOW)}
+)
 
 
 def table() -> str:
