@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         counts,
         enqueue,
         enqueue_many,
+        prepare,
         status,
     )
 
@@ -89,6 +90,7 @@ __all__ = [
     "mail_admins",
     "mail_managers",
     "mailers",
+    "prepare",
     "release",
     "requeue",
     "resolve",
@@ -111,6 +113,7 @@ _LAZY: Final = {
             "counts",
             "enqueue",
             "enqueue_many",
+            "prepare",
             "status",
         ),
         "mailqueue.producer",

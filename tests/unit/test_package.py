@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import mailqueue
+from mailqueue.testing.environment import clean_environment
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -33,3 +36,31 @@ def test_a_name_that_is_not_there_is_told():
 
 def test_the_version_is_that_of_the_distribution():
     assert tomllib.loads(PYPROJECT.read_text())["project"]["version"] == mailqueue.__version__
+
+
+PREPARED = """
+import socket, sys
+import mailqueue
+
+socket.socket.connect = socket.socket.connect_ex = lambda *_: sys.exit("connected")
+mailqueue.prepare()
+before = set(sys.modules)
+try:
+    mailqueue.send_mail("s", "b", "f@example.com", ["t@example.com"])
+except SystemExit:
+    pass
+print(*sorted(name for name in set(sys.modules) - before if not name.startswith(("encodings", "mailqueue."))))
+print("celery" in sys.modules)
+"""
+
+
+def test_a_process_that_is_prepared_has_loaded_what_a_mail_needs_and_connected_to_nothing():
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARED],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["", "False"], done.stderr

@@ -30,7 +30,17 @@ from mailqueue.ledger.base import Acceptance, Settlement, Submission
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.ledger.states import State
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
-from mailqueue.producer import Cancellation, Producer, Receipt, counts, enqueue, enqueue_many, get_producer, status
+from mailqueue.producer import (
+    Cancellation,
+    Producer,
+    Receipt,
+    counts,
+    enqueue,
+    enqueue_many,
+    get_producer,
+    prepare,
+    status,
+)
 from mailqueue.spool import Spool
 
 BIG = bytes(range(256)) * 200
@@ -810,6 +820,14 @@ def test_a_producer_has_the_spool_and_the_durability_of_the_settings(monkeypatch
     assert get_producer()._intake._durable
     assert get_producer().spool._durable
     assert enqueue(message()).state is State.QUEUED
+
+
+def test_a_prepared_process_has_its_producer_and_its_name(monkeypatch):
+    made = []
+    monkeypatch.setattr(module, "get_producer", lambda: made.append("producer"))
+    monkeypatch.setattr(module, "DNS_NAME", mock.Mock(get_fqdn=lambda: made.append("name")))
+    prepare()
+    assert made == ["producer", "name"]
 
 
 def test_receipts_are_plain_values():
