@@ -30,7 +30,7 @@ __all__ = ["write"]
 _CRLF: Final = b"\r\n"
 _UTF8: Final = "utf-8"
 
-#: A part that is written: its fields, one piece or several, and then the blank line with what follows.
+#: A part that is written: first what stands at its head; further fields may follow; then the blank line and the rest.
 _Written: TypeAlias = list[bytes]
 #: A part that was taken in: written already, or one for the reference, or one that holds others.
 _Part: TypeAlias = "_Written | Message[Any, Any] | _Multipart"
@@ -184,7 +184,7 @@ def _leaf(part: Message[Any, Any]) -> _Written | None:
         _plain_field(name, value) if type(value) is str and _is_name(name) else None for name, value in part.raw_items()
     ]
     written = [field for field in fields if field is not None]
-    return [*written, _CRLF, _with_crlf(content.encode("ascii"))] if written == fields else None
+    return [b"".join(written), _CRLF, _with_crlf(content.encode("ascii"))] if written == fields else None
 
 
 # -- fields

@@ -241,10 +241,11 @@ def test_a_worker_s_own_recipients_change_nothing(directly):
         {"subject": "word " * 40},
         {"headers": {**PINNED, "List-Unsubscribe": f"<https://example.com/{'u' * 80}>"}},
         {"subject": "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{ROCKET}\N{NO-BREAK SPACE}!"},
+        {"headers": {**PINNED, "X-Long": "word " * 300 + "é"}},
         {"attachments": [("über.png", b"png", "image/png")]},
         {"attachments": [("inner", EmailMessage("s", "b", headers=PINNED), "message/rfc822")]},
     ],
-    ids=["subject", "long-subject", "long-field", "emoji", "name", "message"],
+    ids=["subject", "long-subject", "long-field", "emoji", "longer-field", "name", "message"],
 )
 def test_what_is_unusual_is_left_to_the_reference_alone(options, monkeypatch):
     message = usual(**options)
@@ -254,7 +255,29 @@ def test_what_is_unusual_is_left_to_the_reference_alone(options, monkeypatch):
     assert render.render(message) == expected
 
 
+def test_fields_stand_behind_those_of_a_body_that_is_left_to_the_reference():
+    message = EmailMessage("s", "b", headers=PINNED)
+    for message.content_subtype in ("HTML", "plain; format=flowed"):
+        assert write.write(message) == same(message)
+
+
 # -- what is not written straight down
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subject": "tab\there"},
+        {"attachments": [("n" * 1001, b"", "image/png")]},
+        {"headers": {**PINNED, "Content-Language": "de"}},
+        {"headers": {**PINNED, "X:Y": "z"}},
+    ],
+    ids=["control", "long-name", "mime-field", "name"],
+)
+def test_the_reference_writes_what_is_rare(options):
+    message = usual(**options)
+    assert write.write(message) is None
+    same(message)
 
 
 def test_a_class_with_steps_of_its_own_is_asked_for_them():
