@@ -19,7 +19,7 @@ NO = Result(Verdict.REFUSED, Reply(550, "5.1.1 no"))
 
 
 def attempt(number=1, **results):
-    message = SimpleNamespace(recipients=lambda: [])
+    message = SimpleNamespace(recipients=list)
     return Attempt(Grant("m1", number, 1000.0), "", message, ["a", "b"], dict(results))
 
 
