@@ -334,6 +334,8 @@ class EmailBackend(BaseEmailBackend):
             habits.plain = session.check is None
         if session.check is None or reader_of(connection).unasked():
             return None  # what it has to say is heard before MAIL
+        if session.accepts in {b"", session.check}:
+            return None  # a reply too many, or one too few, could not be told from what it says to RSET
 
         def begin(turns: list[Turn]) -> Sequence[bool]:
             return [True] * len(turns) if on_begin is None else on_begin([turn.message for turn in turns])

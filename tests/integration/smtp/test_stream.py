@@ -201,6 +201,15 @@ def test_a_window_of_one_sends_one_message_at_a_time(connect, message):
         assert "BDAT" not in server.connections[0].verbs
 
 
+def test_a_relay_that_accepts_in_the_words_of_its_reply_to_rset_is_met_plainly(connect, message):
+    """Were its replies out of step, with one too many, nothing would show it: a refusal would be the next one's."""
+    with ScriptedServer(reply("final", "250 2.0.0 ok"), offers=CHUNKING) as server:
+        run = Run(connect(server), [message(n) for n in range(5)])
+        assert run.endings == {Ending.ANSWERED: 5}
+        assert "BDAT" not in server.connections[0].verbs
+        assert len(server.connections) == 1
+
+
 @pytest.mark.parametrize("window", [2, 3, 7])
 def test_no_more_than_the_window_is_taken_ahead_of_what_is_answered(connect, message, window):
     taken, answered = [], []
