@@ -176,7 +176,7 @@ _ONE_MESSAGE: Final = tuple(
             drop("content", after=1000, to=BOB),
             LARGE,
             "451",
-            3,  # it is large enough to be fetched alone: both that break are its own
+            2,  # the others go before it, over the connection that it breaks then
             {},
         ),
     )
