@@ -41,8 +41,8 @@ class Conclusion:
     def answered(self, attempt: Attempt) -> Settlement:
         """The settlement of a message whose every recipient has a result."""
         results = attempt.results
-        missing = sum(recipient not in results for recipient in attempt.recipients)
-        if missing:
+        if not all(map(results.__contains__, attempt.recipients)):
+            missing = sum(recipient not in results for recipient in attempt.recipients)
             raise AssertionError(f"{missing} recipients of {attempt.id} have no result")
         state = state_of(results)
         if state is State.SENT:

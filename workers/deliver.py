@@ -57,7 +57,7 @@ class Delivery:
         relays: dict[str, list[Attempt]] = {}
         served = Journal(self._process, self._batch)
         for attempt in attempts:
-            if attempt.message.recipients():
+            if (attempt.recipients and not attempt.results) or attempt.message.recipients():
                 relays.setdefault(attempt.relay, []).append(attempt)
             else:  # a late answer of an earlier attempt has served them all meanwhile
                 served.note(attempt, self._conclusion.answered(attempt))
