@@ -144,7 +144,8 @@ class ReplyReader:
         self._size += len(line)
         if len(line) > _LINE_OCTETS or len(self._lines) >= _REPLY_LINES or self._size > _REPLY_OCTETS:
             return self._garbage(_ENDLESS)
-        match = _LINE.fullmatch(line.rstrip(b"\r"))
+        line = line.rstrip(b"\r")
+        match = _LINE.fullmatch(line)
         if match is None:
             return self._garbage(line[:80])
         code, more, text = match.groups(b"")

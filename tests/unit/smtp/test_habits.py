@@ -1,0 +1,62 @@
+"""What is learned from connections that were lost."""
+
+from __future__ import annotations
+
+import smtplib
+from types import SimpleNamespace
+
+import pytest
+
+from mailqueue.smtp.classify import Stage
+from mailqueue.smtp.habits import Habits
+
+
+def ended(cause=None):
+    error = smtplib.SMTPServerDisconnected("Connection unexpectedly closed")
+    error.__cause__ = cause or ConnectionError("end of file")
+    return error
+
+
+def served(count):
+    return SimpleNamespace(served=count)
+
+
+def test_nothing_is_known_against_a_stranger():
+    habits = Habits()
+    assert habits.left(served(5)) is None
+    assert not habits.plain
+
+
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.FINAL])
+@pytest.mark.parametrize("cause", [ConnectionError("end of file"), TimeoutError("timed out")])
+def test_a_relay_that_fails_at_the_first_window_is_met_plainly(stage, cause):
+    habits = Habits()
+    habits.lost(ended(cause), stage, streamed=0, served=1)
+    assert habits.plain
+
+
+def test_replies_out_of_step_end_the_pipelining():
+    habits = Habits()
+    habits.surprised()
+    assert habits.plain
+
+
+def test_so_many_messages_a_connection():
+    habits = Habits()
+    habits.lost(ended(), Stage.MAIL, streamed=9, served=10)
+    assert (habits.plain, habits.left(served(0)), habits.left(served(7)), habits.left(served(10))) == (False, 10, 3, 0)
+    assert habits.window.size == 2
+
+
+@pytest.mark.parametrize(("stage", "cause"), [(Stage.FINAL, None), (Stage.MAIL, TimeoutError("timed out"))])
+def test_a_loss_elsewhere_is_no_limit(stage, cause):
+    habits = Habits()
+    habits.lost(ended(cause), stage, streamed=9, served=10)
+    assert (habits.plain, habits.left(served(3))) == (False, None)
+
+
+def test_a_limit_that_was_none_is_forgotten():
+    habits = Habits()
+    habits.lost(ended(), Stage.MAIL, streamed=9, served=10)
+    assert habits.left(served(11)) is None
+    assert habits.left(served(10)) is None
