@@ -6,7 +6,6 @@ Leaves claiming to ``drain``, each connection to a ``line``, and the conversatio
 from __future__ import annotations
 
 import logging
-import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +17,13 @@ from workers.evidence import Tally
 from workers.journal import Journal
 from workers.line import Line
 from workers.lines import Lines
+from workers.lookout import LOOK_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workers.batch import Attempt, Batch
+    from workers.lookout import Lookout
     from workers.process import Process
 
 __all__ = ["LATER", "Delivery", "where"]
@@ -30,8 +31,6 @@ __all__ = ["LATER", "Delivery", "where"]
 logger = logging.getLogger(__name__)
 
 LATER = 60.0  # s, for what a deploy may mend: a relay that this worker cannot build, a bug
-LOOK_UP_EVERY = 0.05  # s between looks for mail in a higher lane: far below what a person notices
-LOOK_AGAIN = 5.0  # s after a look that failed: each may take seconds that are the mail's
 
 
 def where(error: Exception) -> str:
@@ -43,12 +42,11 @@ def where(error: Exception) -> str:
 class Delivery:
     """One run, or several, over the attempts of a batch. What it has not begun when it must stop is given back at no charge."""
 
-    def __init__(self, process: Process, batch: Batch) -> None:
+    def __init__(self, process: Process, batch: Batch, lookout: Lookout) -> None:
         self._process = process
         self._batch = batch
         self._conclusion = Conclusion(process, batch.lane)
-        self._higher = self._lanes_above(batch.lane)
-        self._looked_at = time.monotonic()
+        self._lookout = lookout
         self._stopped = False
         self._tallies: dict[str, Tally] = {}
 
@@ -80,7 +78,7 @@ class Delivery:
         try:
             lines = 1 if self._process.relays.is_probed(relay) else self._process.connections.at_once(relay)
             if lines > 1 and len(errand) > 1:
-                Lines(self._process, self._batch, errand).work(min(lines, len(errand)), LOOK_UP_EVERY)
+                Lines(self._process, self._batch, errand).work(min(lines, len(errand)), LOOK_EVERY)
             Line(self._process, self._batch, errand).work()
         except RelayTrouble as trouble:
             wait = self._process.surely(self._process.relays.troubled, relay, trouble, errand.tally.over or "")
@@ -113,24 +111,5 @@ class Delivery:
     def must_stop(self) -> bool:
         """A shutdown, or mail in a higher lane that this worker carries as well. It stays so."""
         if not self._stopped:
-            self._stopped = self._process.stopping or self._is_mail_above()
+            self._stopped = self._process.stopping or self._lookout.sees_mail()
         return self._stopped
-
-    def _is_mail_above(self) -> bool:
-        if not self._higher:
-            return False
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_UP_EVERY:
-            return False
-        self._looked_at = now
-        try:
-            return self._process.tap().waiting(self._higher)
-        except Exception as error:  # noqa: BLE001 - any broker's errors; urgent mail is no reason to lose this batch
-            logger.warning("action=look_up_failed reason=%s", type(error).__name__)
-            self._process.drop_tap()
-            self._looked_at = time.monotonic() + LOOK_AGAIN
-            return False
-
-    def _lanes_above(self, lane: str) -> list[str]:
-        lanes = self._process.lanes()
-        return lanes[: lanes.index(lane)] if lane in lanes else []

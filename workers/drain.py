@@ -20,6 +20,7 @@ from mailqueue.ledger.states import State
 from mailqueue.mail.render import fix
 from workers import deliver
 from workers.batch import Attempt, Batch
+from workers.lookout import Lookout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,13 +54,14 @@ def drain(parcel: Parcel, process: Process) -> None:
     """
     parcels = deque([parcel])
     until = time.monotonic() + LONGEST_RUN
+    lookout = Lookout(process, parcel.lane)
     while parcels:
-        go_on = _one_batch(parcels, process)
+        go_on = _one_batch(parcels, process, lookout)
         if not parcels and go_on and time.monotonic() < until:
             parcels.extend(_next(process, parcel.lane))
 
 
-def _one_batch(parcels: deque[Parcel], process: Process) -> bool:
+def _one_batch(parcels: deque[Parcel], process: Process, lookout: Lookout) -> bool:
     """Make a batch of ``parcels`` and what the lane has, and deliver it. A suspect is left for the next, alone.
 
     Returns whether there is no reason to stop after it.
@@ -68,14 +70,14 @@ def _one_batch(parcels: deque[Parcel], process: Process) -> bool:
     batch = Batch(first.lane)
     with process.keeper.watch(batch):
         try:
-            return _deliver(process, batch, first, parcels)
+            return _deliver(process, batch, lookout, first, parcels)
         except LedgerUnavailable as error:
             # Only at a shutdown during an outage. The leases end by themselves, unclaimed tasks are found lost.
             logger.error("action=batch_left reason=%s", error)  # noqa: TRY400 - the store's trouble, not ours
             return False
 
 
-def _deliver(process: Process, batch: Batch, first: Parcel, left: deque[Parcel]) -> bool:
+def _deliver(process: Process, batch: Batch, lookout: Lookout, first: Parcel, left: deque[Parcel]) -> bool:
     started = time.monotonic()
     try:
         opened = _claim(process, batch, [first])
@@ -83,7 +85,7 @@ def _deliver(process: Process, batch: Batch, first: Parcel, left: deque[Parcel])
             further = _take(process, first, left)
             if further:
                 opened += _claim(process, batch, further)
-        delivery = deliver.Delivery(process, batch)
+        delivery = deliver.Delivery(process, batch, lookout)
         for number, part in enumerate(_slices(opened, process.batch_bytes)):
             if number and delivery.must_stop():
                 _release(process, batch, batch.waiting())

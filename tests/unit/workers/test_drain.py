@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 
 import pytest
@@ -21,6 +22,7 @@ from mailqueue.smtp.reply import Reply
 from workers import drain as drain_module
 from workers.blobs import BlobCache
 from workers.drain import drain
+from workers.lookout import Lookout
 from workers.relays import FIRST_PROBE
 
 OK = Result(Verdict.ACCEPTED, Reply(250, "2.0.0 ok"))
@@ -376,7 +378,7 @@ def test_a_barrier_is_only_claimed(process, backend):
 
 
 def test_mail_in_a_higher_lane_ends_the_batch_between_two_messages(process, backend, tap, queue, monkeypatch):
-    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    monkeypatch.setattr("workers.lookout.LOOK_EVERY", 0.0)
     parcel = queue(*(mail(str(n)) for n in range(5)), lane="bulk")
     backend.script = [None, lambda _m: tap.full.add("default")]
     drain(parcel, process)
@@ -386,8 +388,20 @@ def test_mail_in_a_higher_lane_ends_the_batch_between_two_messages(process, back
     assert all(found.attempts == 0 for found in entries(process, parcel)[2:])
 
 
+def test_mail_in_a_higher_lane_ends_a_drain_whose_batches_are_quick(process, backend, tap, queue, monkeypatch):
+    """Each of them may take less than the time between two looks."""
+    now = itertools.count(0.0, 0.01)
+    monkeypatch.setattr("workers.drain.Lookout", lambda *given: Lookout(*given, lambda: next(now)))
+    tap.full.add("urgent")
+    parcels = [queue(mail(str(n)), lane="bulk") for n in range(30)]
+    process.batch_messages = 1
+    tap.take = lambda *_: [parcels.pop(0)] if parcels else []
+    drain(parcels.pop(0), process)
+    assert len(backend.sent) < 10
+
+
 def test_a_look_that_failed_is_not_repeated_for_each_message(process, backend, tap, queue, monkeypatch):
-    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    monkeypatch.setattr("workers.lookout.LOOK_EVERY", 0.0)
     looks = []
     tap.waiting = lambda lanes: looks.append(lanes) or 1 / 0
     drain(queue(*(mail(str(n)) for n in range(5)), lane="bulk"), process)
@@ -396,7 +410,7 @@ def test_a_look_that_failed_is_not_repeated_for_each_message(process, backend, t
 
 
 def test_a_lower_lane_does_not(process, backend, tap, queue, monkeypatch):
-    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    monkeypatch.setattr("workers.lookout.LOOK_EVERY", 0.0)
     tap.full = {"bulk"}
     drain(queue(*(mail(str(n)) for n in range(5)), lane="default"), process)
     assert len(backend.sent) == 5

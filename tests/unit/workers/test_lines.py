@@ -207,7 +207,7 @@ def test_a_stop_ends_all_of_them_with_what_they_are_at(process, backend, queue, 
 
 
 def test_mail_in_a_higher_lane_ends_all_of_them(process, backend, tap, queue, monkeypatch):
-    monkeypatch.setattr("workers.deliver.LOOK_UP_EVERY", 0.0)
+    monkeypatch.setattr("workers.lookout.LOOK_EVERY", 0.0)
     looked = threading.Event()
 
     def waiting(_lanes):
