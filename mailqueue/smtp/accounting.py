@@ -20,8 +20,6 @@ from mailqueue.smtp.reply import Reply, reply_text
 from mailqueue.smtp.session import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mailqueue.smtp.session import Mail
 
 __all__ = ["OUT_OF_STEP", "Accounting", "Transaction", "shape"]
@@ -218,9 +216,6 @@ class Accounting:
 
     def __len__(self) -> int:
         return len(self._owed)
-
-    def __iter__(self) -> Iterator[Transaction]:
-        return iter(self._owed)
 
     def owe(self, transaction: Transaction) -> None:
         """The commands of one more message go out now."""

@@ -134,6 +134,8 @@ class Session:
         message's cost. If the second reply does not come within seconds, the connection is closed.
         """
         limit = min(_PROBE, self.timeouts.command or _PROBE)
+        sock = self.connection.sock
+        usual = sock.gettimeout() if sock is not None else None
         try:
             if reader_of(self.connection).unasked():
                 return None
@@ -145,6 +147,8 @@ class Session:
             self.abort()
             return None
         if all(goes_on(each, Stage.RSET) for each in (code, *others)):
+            if sock is not None:
+                sock.settimeout(usual)
             return text
         if len(others) > 1 or not goes_on(code, Stage.RSET):
             self.abort()

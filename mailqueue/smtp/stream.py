@@ -98,14 +98,16 @@ class Stream:
         if not self._offer.chunking:
             self._window.trip(0.0)  # there is but one message on its way, and what is begun ahead of it
         try:
-            while self._trouble is None:
-                yield from self._fill(feed)
+            while True:
+                if self._trouble is None:
+                    yield from self._fill(feed)
                 if not self._accounting and not self._begun:
-                    return
+                    break
                 for each in self._replies():
                     self._news = True
                     yield each
-            raise self._trouble
+            if self._trouble is not None:
+                raise self._trouble
         finally:
             self._duplex.close()
             if self._accounting or self._trouble is not None:
@@ -242,7 +244,9 @@ class Stream:
             transaction, meaning = self._accounting.hear(code, text, self._duplex.handed)
             if transaction is not None:
                 answered.append((transaction.item, transaction.answer()))
-            if meaning is not None:
+            if meaning is not None and was is Stage.MAIL and not (meaning.surprise or meaning.closing):
+                self._barred(code, text, answered)
+            elif meaning is not None:
                 self._count(answered)
                 return answered + self._troubled(code, text, was, meaning, replies[position + 1 :])
             if was is Stage.DATA and self._open is not None:
@@ -296,16 +300,20 @@ class Stream:
     def _troubled(
         self, code: int, text: bytes, stage: Stage, meaning: Meaning | None, more: list[tuple[int, bytes]]
     ) -> list[tuple[Any, Answer]]:
-        """A reply that is the relay's trouble: everything that has begun has its answer now."""
+        """A reply that is the end of the connection: everything that has begun has its answer now."""
         reply = Reply(code, reply_text(text))
         if meaning is not None and meaning.closing:
             self._trouble = trouble_with(reply, stage, reconnect=True)
             return self._end(trusted=True, closed=self._hangs_up(more))
-        barred = meaning is not None and not meaning.surprise and stage is Stage.MAIL
-        self._trouble = trouble_with(reply, stage, reconnect=not barred)
-        if not barred:
-            self._habits.surprised()
-        return self._end(trusted=barred, closed=False)
+        self._trouble = trouble_with(reply, stage, reconnect=True)
+        self._habits.surprised()
+        return self._end(trusted=False, closed=False)
+
+    def _barred(self, code: int, text: bytes, answered: list[tuple[Any, Answer]]) -> None:
+        """The relay asks for a login now: nothing more is begun, but what is on its way has answers to come."""
+        self._trouble = trouble_with(Reply(code, reply_text(text)), Stage.MAIL, reconnect=False)
+        answered += [(each.item, Answer(Ending.UNSENT, stage=Stage.MAIL)) for each in self._begun]
+        self._begun.clear()
 
     def _hangs_up(self, more: list[tuple[int, bytes]]) -> bool:
         """Whether a relay that has said 421 hangs up, and says nothing else before."""

@@ -674,3 +674,17 @@ def test_the_connection_is_clean_afterwards(warm, message, offers):
 def test_a_turn_keeps_what_is_left_of_it(message):
     found = turn.Turn.of(message(1, to=["a@example.com", "b@example.com"]))
     assert found.mail == Mail("from@example.com", ("a@example.com", "b@example.com"), found.mail.content)
+
+
+@BOTH
+def test_a_login_that_is_asked_for_in_the_midst_of_a_window(warm, message, offers):
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server)
+        server.play(*(reply("mail", "530 5.7.0 authentication required", nth=n) for n in range(4, 60)))
+        messages = [message(n) for n in range(10)]
+        run = Run(backend, messages, tries=1)
+        assert [run.verdicts(each)[each.to[0]] for each in messages[:3]] == [ACCEPTED] * 3
+        begun = [each for group in run.begun for each in group]
+        assert [each.ending for each in run.outcomes[3:]] == [Ending.UNSENT] * (len(begun) - 3)
+        assert [(each.stage, each.code, each.reconnect) for each in run.troubles] == [("mail", 530, False)]
+        assert len(server.messages) == 3
