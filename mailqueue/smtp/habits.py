@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from mailqueue.smtp.classify import Stage
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from mailqueue.smtp.session import Session
 
 __all__ = ["Habits"]
+
+logger = logging.getLogger(__name__)
 
 
 class Habits:
@@ -36,14 +39,21 @@ class Habits:
             return None
         return self.limit - session.served
 
+    def give_up(self, why: str) -> None:
+        """From here on the relay is met with plain commands."""
+        if not self.plain:
+            logger.warning("action=pipelining_given_up reason=%s", why)
+        self.plain = True
+
     def surprised(self) -> None:
         """Commands and replies were out of step."""
-        self.plain = True
+        self.give_up("commands and replies are out of step")
 
     def lost(self, error: smtplib.SMTPServerDisconnected, stage: Stage, *, streamed: int, served: int) -> None:
         """The connection was lost at ``stage`` without a word, ``streamed`` of the ``served`` messages in company."""
         self.window.shrink()
         if not streamed:
-            self.plain = True  # the first time that it was asked for more than one thing at a time
+            self.give_up("the connection was lost over the first messages that came together")
         elif stage is Stage.MAIL and not isinstance(error.__cause__, TimeoutError):
             self.limit = served
+            logger.warning("action=message_limit_learned messages=%d", served)

@@ -24,7 +24,7 @@ from mailqueue.smtp.trouble import may_pass, trouble_with
 from mailqueue.smtp.window import OCTETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from mailqueue.outcome import Result
     from mailqueue.smtp.habits import Habits
@@ -88,7 +88,7 @@ class Stream:
         self._news = False  # answers were given since on_wait was called
         self._trouble: RelayTrouble | None = None
 
-    def run(self, feed: Feed) -> Iterator[tuple[Any, Answer | None]]:
+    def run(self, feed: Feed) -> Generator[tuple[Any, Answer | None], None, None]:
         """Send what ``feed`` gives; yields the pieces with their answers, as these are read.
 
         Returns when the feed is empty, or its next piece is to go in another way; no transaction is open then.

@@ -5,6 +5,7 @@ Opens, closes and translates; the transactions are ``smtp.session``'s and ``smtp
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import smtplib
@@ -322,7 +323,7 @@ class EmailBackend(BaseEmailBackend):
         The session is closed if the relay turned out to take no more than one command at a time.
         """
         connection, habits = session.connection, self._habits
-        if self.window == 1 or habits.plain or not session.served or habits.left(session) == 0:
+        if (self.window or 2) < 2 or habits.plain or not session.served or habits.left(session) == 0:
             return None
         if not isinstance(connection, Connection) or connection.debuglevel > 0:
             return None
@@ -331,7 +332,8 @@ class EmailBackend(BaseEmailBackend):
             return None
         if session.check is None:
             session.check = session.in_step()
-            habits.plain = session.check is None
+            if session.check is None:
+                habits.give_up("it does not answer two commands that come together")
         if session.check is None or reader_of(connection).unasked():
             return None  # what it has to say is heard before MAIL
         if session.accepts in {b"", session.check}:
@@ -346,12 +348,13 @@ class EmailBackend(BaseEmailBackend):
 
     def _deliver_many(self, stream: Stream, session: Session, feed: Feed) -> Iterator[Outcome]:
         try:
-            for turn, answer in stream.run(feed):
-                if answer is None:
-                    yield turn.outcome  # it is not for the relay
-                elif not answer.barred:
-                    yield turn.end(answer)
-                    feed.go_on(turn, answer)
+            with contextlib.closing(stream.run(feed)) as answers:
+                for turn, answer in answers:
+                    if answer is None:
+                        yield turn.outcome  # it is not for the relay
+                    else:
+                        yield turn.end(answer)
+                        feed.go_on(turn, answer)
         finally:
             if session.closed:
                 self._abandon()
