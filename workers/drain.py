@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailqueue import codec
@@ -94,7 +92,7 @@ def _deliver(process: Process, batch: Batch, lookout: Lookout, first: Parcel, le
     except LedgerUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary of a task: what a bug leaves claimed would wait for its lease
-        logger.error("action=batch_failed lane=%s reason=%s", batch.lane, _where(error))  # noqa: TRY400 - as _where says
+        logger.error("action=batch_failed lane=%s reason=%s", batch.lane, deliver.where(error))  # noqa: TRY400 - as `where` says
         _release(process, batch, batch.waiting(), deliver.LATER, type(error).__name__)
         return False
     logger.info(
@@ -235,7 +233,7 @@ def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[A
         except WireError as error:
             _hold(process, batch, grant, f"cannot be put together: {error}")
         except Exception as error:  # noqa: BLE001 - a bug, which a deploy may mend: the others are not to wait for that
-            logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, _where(error))  # noqa: TRY400 - as _where says
+            logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, deliver.where(error))  # noqa: TRY400 - as `where` says
             _put_off(process, batch, grant, type(error).__name__)
         else:
             fix(message)  # its bytes are made once, however often it is tried here
@@ -257,12 +255,6 @@ def _release(process: Process, batch: Batch, ids: list[str], due_in: float = 0.0
     if ids:
         process.surely(process.ledger.release, ids, batch.token, due_in=due_in, reason=reason)
         batch.given_back(ids)
-
-
-def _where(error: Exception) -> str:
-    """What a bug is and where it came up, on one line. Its text may repeat an address, and is left out."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return " ".join([type(error).__name__, *(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)])
 
 
 def _hold(process: Process, batch: Batch, grant: Grant, reason: str) -> None:
