@@ -27,6 +27,7 @@ class Habits:
 
     def __init__(self) -> None:
         self.window = Window()
+        self.kept = 0  # messages that it has answered for in company: it keeps what it offers
         self.plain = False  # it offers PIPELINING, and loses commands or answers
         self.limit: int | None = None  # messages after which it has hung up without a word
 
@@ -49,10 +50,10 @@ class Habits:
         """Commands and replies were out of step."""
         self.give_up("commands and replies are out of step")
 
-    def lost(self, error: smtplib.SMTPServerDisconnected, stage: Stage, *, streamed: int, served: int) -> None:
-        """The connection was lost at ``stage`` without a word, ``streamed`` of the ``served`` messages in company."""
+    def lost(self, error: smtplib.SMTPServerDisconnected, stage: Stage, *, served: int) -> None:
+        """The connection was lost at ``stage`` without a word, ``served`` messages having been answered for."""
         self.window.shrink()
-        if not streamed:
+        if not self.kept:
             self.give_up("the connection was lost over the first messages that came together")
         elif stage is Stage.MAIL and not isinstance(error.__cause__, TimeoutError):
             self.limit = served

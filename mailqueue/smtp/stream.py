@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mailqueue.smtp.offer import Offer
     from mailqueue.smtp.session import Mail, Session
 
-__all__ = ["Feed", "Piece", "Stream"]
+__all__ = ["Feed", "Piece", "Stream", "goes_in_company"]
 
 _FAREWELL = 5.0  # s for a relay that has said 421 to hang up
 _RSET = b"RSET\r\n"
@@ -51,6 +51,11 @@ class Feed(Protocol):
 
     def back(self, piece: Any) -> None:
         """The last piece is to be given again."""
+
+
+def goes_in_company(mail: Mail, offer: Offer) -> bool:
+    """Whether ``mail`` may go out with others: not if it is large, or larger than the relay takes. MAIL will tell then."""
+    return len(mail.content) <= OCTETS and offer.takes(len(mail.content))
 
 
 class Stream:
@@ -81,7 +86,6 @@ class Stream:
         self._open: Transaction | None = None  # its DATA is out, and not answered
         self._left = habits.left(session)
         self._ends = False  # nothing more is taken from the feed
-        self._streamed = 0
         self._idle = True  # nothing is on its way
         self._times_trip = False  # the next reply tells how long the way there and back is
         self._due = self._asked_at = time.monotonic()  # since when the next reply is waited for; the first command
@@ -144,7 +148,7 @@ class Stream:
                 yield piece, None
                 continue
             size = len(mail.content)
-            if not self.takes(mail):
+            if not goes_in_company(mail, self._offer):
                 self._ends = True
             if self._ends or (octets + size > OCTETS and (group or self._accounting)):
                 feed.back(piece)
@@ -168,10 +172,6 @@ class Stream:
             for (piece, refused), ours in zip(group, granted, strict=True)
             if ours
         )
-
-    def takes(self, mail: Mail) -> bool:
-        """Whether ``mail`` goes in company: not if it is large, or larger than the relay takes. MAIL will tell then."""
-        return len(mail.content) <= OCTETS and self._offer.takes(len(mail.content))
 
     def _write_all(self) -> None:
         """Write the messages that have begun, whole."""
@@ -259,7 +259,7 @@ class Stream:
         return answered
 
     def _count(self, answered: list[tuple[Any, Answer]]) -> None:
-        self._streamed += len(answered)
+        self._habits.kept += len(answered)
         self._session.served += len(answered)
         self._window.heard(len(answered))
 
@@ -333,7 +333,7 @@ class Stream:
         stage = self._accounting.stage
         self._trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=may_pass(error))
         self._trouble.__cause__ = error
-        self._habits.lost(error, stage, streamed=self._streamed, served=self._session.served)
+        self._habits.lost(error, stage, served=self._session.served)
         return self._end(trusted=True, closed=False)
 
     def _end(self, *, trusted: bool, closed: bool) -> list[tuple[Any, Answer]]:

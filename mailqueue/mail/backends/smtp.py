@@ -27,7 +27,7 @@ from mailqueue.smtp.exceptions import as_smtplib
 from mailqueue.smtp.habits import Habits
 from mailqueue.smtp.offer import Offer
 from mailqueue.smtp.session import Session
-from mailqueue.smtp.stream import Stream
+from mailqueue.smtp.stream import Stream, goes_in_company
 from mailqueue.smtp.timeouts import RFC_5321, Timeouts
 from mailqueue.smtp.trouble import trouble_of
 
@@ -328,7 +328,7 @@ class EmailBackend(BaseEmailBackend):
         if not isinstance(connection, Connection) or connection.debuglevel > 0:
             return None
         offer = Offer.of(connection)
-        if not offer.pipelining:
+        if not offer.pipelining or turn.mail is None or not goes_in_company(turn.mail, offer):
             return None
         if session.check is None:
             session.check = session.in_step()
@@ -343,8 +343,7 @@ class EmailBackend(BaseEmailBackend):
             return [True] * len(turns) if on_begin is None else on_begin([turn.message for turn in turns])
 
         habits.window.limit = self.window
-        stream = Stream(session, offer, habits, session.check, begin, on_wait)
-        return stream if turn.mail is not None and stream.takes(turn.mail) else None
+        return Stream(session, offer, habits, session.check, begin, on_wait)
 
     def _deliver_many(self, stream: Stream, session: Session, feed: Feed) -> Iterator[Outcome]:
         try:

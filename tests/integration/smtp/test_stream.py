@@ -688,3 +688,23 @@ def test_a_login_that_is_asked_for_in_the_midst_of_a_window(warm, message, offer
         assert [each.ending for each in run.outcomes[3:]] == [Ending.UNSENT] * (len(begun) - 3)
         assert [(each.stage, each.code, each.reconnect) for each in run.troubles] == [("mail", 530, False)]
         assert len(server.messages) == 3
+
+
+@BOTH
+def test_a_connection_lost_at_the_first_window_of_a_later_delivery_is_no_broken_promise(warm, message, offers):
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server)
+        server.play(drop("rcpt", nth=1))
+        run = Run(backend, [message(n) for n in range(5)])
+        assert run.left == []
+        assert not backend._habits.plain
+
+
+@BOTH
+def test_without_any_timeout_a_large_message_still_goes_out(connect, message, offers):
+    with ScriptedServer(offers=offers) as server:
+        backend = connect(server, timeout=None)
+        messages = [message(n, body=("x" * 70 + "\n") * (40_000 if n % 3 == 2 else 1)) for n in range(9)]
+        assert Run(backend, messages).endings == {Ending.ANSWERED: 9}
+        assert arrived(server) == {f"to{n}@example.com": 1 for n in range(9)}
+        assert len(server.connections) == 1

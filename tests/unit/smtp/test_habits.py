@@ -21,6 +21,12 @@ def served(count):
     return SimpleNamespace(served=count)
 
 
+def proven():
+    habits = Habits()
+    habits.kept = 9
+    return habits
+
+
 def test_nothing_is_known_against_a_stranger():
     habits = Habits()
     assert habits.left(served(5)) is None
@@ -31,7 +37,7 @@ def test_nothing_is_known_against_a_stranger():
 @pytest.mark.parametrize("cause", [ConnectionError("end of file"), TimeoutError("timed out")])
 def test_a_relay_that_fails_at_the_first_window_is_met_plainly(stage, cause):
     habits = Habits()
-    habits.lost(ended(cause), stage, streamed=0, served=1)
+    habits.lost(ended(cause), stage, served=1)
     assert habits.plain
 
 
@@ -42,21 +48,21 @@ def test_replies_out_of_step_end_the_pipelining():
 
 
 def test_so_many_messages_a_connection():
-    habits = Habits()
-    habits.lost(ended(), Stage.MAIL, streamed=9, served=10)
+    habits = proven()
+    habits.lost(ended(), Stage.MAIL, served=10)
     assert (habits.plain, habits.left(served(0)), habits.left(served(7)), habits.left(served(10))) == (False, 10, 3, 0)
     assert habits.window.size == 2
 
 
 @pytest.mark.parametrize(("stage", "cause"), [(Stage.FINAL, None), (Stage.MAIL, TimeoutError("timed out"))])
 def test_a_loss_elsewhere_is_no_limit(stage, cause):
-    habits = Habits()
-    habits.lost(ended(cause), stage, streamed=9, served=10)
+    habits = proven()
+    habits.lost(ended(cause), stage, served=10)
     assert (habits.plain, habits.left(served(3))) == (False, None)
 
 
 def test_a_limit_that_was_none_is_forgotten():
-    habits = Habits()
-    habits.lost(ended(), Stage.MAIL, streamed=9, served=10)
+    habits = proven()
+    habits.lost(ended(), Stage.MAIL, served=10)
     assert habits.left(served(11)) is None
     assert habits.left(served(10)) is None
