@@ -241,7 +241,8 @@ class MemoryLedger(Ledger):
 
     def tick(self, limit: int = 500) -> Ticked:
         with self._call() as now:
-            return self._recovery.tick(now, limit)
+            # While a relay is left alone, what is due waits for it as a rule, and is only looked at.
+            return self._recovery.tick(now, limit, hurry=not self._relays.is_any_down(now))
 
     # -- operator
 

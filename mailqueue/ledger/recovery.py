@@ -46,8 +46,8 @@ class Recovery:
         self._calm = 0  # until then no lease expires
         self._more = False  # that tick has met a limit: the next one follows soon
 
-    def tick(self, now: int, limit: int) -> Ticked:
-        """One bounded pass; empty if the last one was just now."""
+    def tick(self, now: int, limit: int, *, hurry: bool = True) -> Ticked:
+        """One bounded pass; empty if the last one was just now. ``hurry``: with what it has to leave for the next."""
         if self._last <= now < self._last + (_TICK_GAP_MORE if self._more else _TICK_GAP):
             return Ticked()
         self._more = False
@@ -61,6 +61,7 @@ class Recovery:
         for lane in self._book.lanes_in_use():
             publications += self._publish_due(lane, now, limit, found)
         self._sweep(now, limit, found)
+        self._more = self._more and hurry
         return Ticked(tuple(publications), dict(found))
 
     def _note(self, found: Counter[str], name: str) -> None:

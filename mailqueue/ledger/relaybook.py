@@ -109,6 +109,10 @@ class RelayBook:
         known.end()
         return was_down
 
+    def is_any_down(self, now: int) -> bool:
+        """Whether any of them is in trouble, and not merely latched."""
+        return any(known.times > 0 for relay in self._troubles if (known := self._of(relay, now)))
+
     def states(self, now: int) -> dict[str, RelayMark]:
         """All of them."""
         troubles = {relay: self._of(relay, now) for relay in self._troubles}

@@ -1,4 +1,4 @@
--- needs: common moves marks
+-- needs: common moves marks relays
 -- Recover and schedule: one bounded pass over what expired, was lost, or fell due.
 -- ARGV: limit (messages of each kind, and lane).
 -- Reply: {} if another tick was answered just now; else {publications, found}: each publication {lane, number, alone,
@@ -175,6 +175,11 @@ for _, state in ipairs({"failed", "partial"}) do
   end
 end
 
+-- While a relay is left alone, what is due waits for it as a rule, and is only looked at: there is no hurry.
+for _, relay in ipairs(call("SMEMBERS", RELAYS)) do
+  local r = load_relay(relay)
+  if r and r.times > 0 then more = "0" end
+end
 call("HSET", PREFIX .. "tick", "more", more)
 finish()
 local names = {}

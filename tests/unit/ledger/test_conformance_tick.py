@@ -56,6 +56,33 @@ def test_a_tick_that_has_left_something_due_is_soon_followed_by_another(bench):
     assert bench.ledger.tick(limit=4) == Ticked()
 
 
+def test_while_a_relay_is_in_trouble_the_next_one_takes_its_time(bench):
+    """What is due then waits for that relay as a rule, and would only be looked at and put off again."""
+    ids = [f"m{number}" for number in range(10)]
+    bench.accept(*ids)
+    defer_all(bench, *ids)
+    bench.ledger.relay_trouble("ses", owner="w", delay=60.0)
+    bench.jump(1)
+    assert [len(task.items) for task in bench.ledger.tick(limit=4).publications] == [4]
+    bench.jump(0.2)
+    assert bench.ledger.tick(limit=4) == Ticked()
+    bench.ledger.relay_recovered("ses")
+    for pause, published in ((0.4, 4), (0.15, 2)):
+        bench.jump(pause)
+        assert [len(task.items) for task in bench.ledger.tick(limit=4).publications] == [published]
+
+
+def test_a_login_that_was_refused_slows_nobody_down(bench):
+    ids = [f"m{number}" for number in range(6)]
+    bench.accept(*ids)
+    defer_all(bench, *ids)
+    bench.ledger.relay_trouble("ses", owner="w", delay=60.0, latch="f1")
+    bench.jump(1)
+    for published in (4, 2):
+        assert [len(task.items) for task in bench.ledger.tick(limit=4).publications] == [published]
+        bench.jump(0.15)
+
+
 def test_so_is_one_that_has_met_its_limit_of_octets(bench):
     bench.ledger.accept("default", [Submission(each, b"x" * 1_500_000) for each in "ab"])
     defer_all(bench, "a", "b")
