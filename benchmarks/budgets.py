@@ -97,7 +97,7 @@ def _budgets_far(results: Results) -> Iterator[list[str]]:
     more = ratio(four, piped)
     yield _row(
         "the same with 4 connections",
-        "x 4",
+        "x 4, less a tenth",
         f"{per_second(four)}: {multiple(more)}",
         per_second(results.rate("far", "post-office-20", rtt=FAR)) + " (post_office, 20 threads)",
         None if more is None else more >= 3.6,
