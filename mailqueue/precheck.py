@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from mailqueue.mail.address import PLAIN_NAME
 from mailqueue.mail.attachments import FILE_TYPE, TEXT_TYPE
 from mailqueue.mail.headers import ADDRESS_HEADERS
 
 __all__ = ["passes"]
 
-_ATOM = r"[A-Za-z0-9_+-]+"
+_ATOM = r"[A-Za-z0-9_+'-]+"
 _LABEL = r"[A-Za-z0-9-]{1,63}"
 _ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"
-#: An address, alone or after a name of plain words.
-_MAILBOX: Final = re.compile(rf"(?:{_ADDRESS}|[A-Za-z0-9]+(?: [A-Za-z0-9]+)* <{_ADDRESS}>)", re.ASCII)
+#: An address, alone or after a name.
+_MAILBOX: Final = re.compile(rf"{_ADDRESS}|{PLAIN_NAME} <{_ADDRESS}>")
 _FIELD: Final = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
 _TOKEN: Final = re.compile(r"[a-z0-9][a-z0-9.+-]*", re.ASCII)
 

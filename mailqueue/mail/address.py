@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "PLAIN_NAME",
     "Encoding",
     "Mailbox",
     "envelope_address",
@@ -39,8 +40,11 @@ _LABEL = r"[A-Za-z0-9-]{1,63}"
 # Nearly every address there is: reading it in full would give it back unchanged, 50 us later.
 _ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*"
 _PLAIN_ADDRESS: Final = re.compile(_ADDRESS, re.ASCII)
-# The same address after a name of plain words, for the envelope, which leaves the name out.
-_AFTER_A_NAME: Final = re.compile(rf"(?:[^\W_]+ )+<({_ADDRESS})>")
+_WORD = r"[^\W_][\w.'-]*"
+#: A pattern: a display name that the parser surely takes, words or a quoted string, in letters of any script.
+PLAIN_NAME: Final = rf"""(?:{_WORD}(?: {_WORD})*|"[\w .,'&/+-]*")"""
+# For the envelope, which leaves the name out.
+_AFTER_A_NAME: Final = re.compile(rf"{PLAIN_NAME} <({_ADDRESS})>")
 
 # Pythons that got the fix of CVE-2023-27043 refuse whole lists by a rule of their own. Here each element must be one
 # mailbox, whatever the Python, so elements are read leniently.

@@ -399,7 +399,15 @@ def test_lazy_and_marked_strings_become_str():
 
 lines = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=30).filter(str.isprintable)
 mailboxes = st.one_of(
-    st.from_regex(precheck._MAILBOX, fullmatch=True), st.sampled_from(["Ann Lee <ann@example.com>", "a.b+c@x"])
+    st.from_regex(precheck._MAILBOX, fullmatch=True),
+    st.builds(
+        "{} <{}>".format,
+        st.one_of(
+            st.lists(st.text("aZ9éЖ漢.'-_", min_size=1, max_size=4), min_size=1, max_size=3).map(" ".join),
+            st.text("aZ9éЖ漢 .,'&/+-_", max_size=9).map('"{}"'.format),
+        ),
+        st.sampled_from(["ann@example.com", "o'neil.b+c@x"]),
+    ),
 )
 mailbox_lists = st.lists(mailboxes, max_size=2)
 fields = st.dictionaries(
@@ -445,6 +453,7 @@ def test_what_passes_at_a_glance_can_be_sent_and_is_packed_as_if_it_had_been_bui
 
 def test_everyday_messages_pass_at_a_glance():
     message = EmailMultiAlternatives("Grüße", "é\nFrom", "Shop <shop@x.org>", ["a@x.org"], headers={"X-Note": "n"})
+    message.cc = ['"Doe, Jane" <o\'neil@x.org>', "Jürgen Meier-Łoś <j@x.org>", "J. R. O'Hara <j@x.org>"]
     message.attach_alternative("<p>", "text/html")
     message.attach("ü.pdf", PNG, "application/pdf")
     message.attach("a.txt", "text", "text/plain")

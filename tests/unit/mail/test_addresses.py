@@ -360,6 +360,7 @@ def test_what_a_parser_stumbles_over_is_a_bad_address_if_anything(address):
     st.one_of(
         st.from_regex(addresses._PLAIN_ADDRESS, fullmatch=True),
         st.from_regex(addresses._AFTER_A_NAME, fullmatch=True),
+        st.builds("{} <a@x.org>".format, st.from_regex(addresses.PLAIN_NAME, fullmatch=True)),
         st.builds(
             "{} <{}>".format, st.text("aZ0é漢_.-'\" ", max_size=9), st.sampled_from(["a@x.org", "a.b@x-y.z", "@x", "a"])
         ),
