@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -79,7 +80,7 @@ def _run(case: Case, system: System, python: Path) -> dict[str, Any]:
 
 def _environment(system: System, store: EmbeddedValkey | None, directory: Path, port: int) -> dict[str, str]:
     url = store.url if store else ""
-    return clean_environment(
+    found = clean_environment(
         BENCH_STORE=url,
         BENCH_PORT=str(port),
         BENCH_DIRECTORY=str(directory),
@@ -89,6 +90,8 @@ def _environment(system: System, store: EmbeddedValkey | None, directory: Path, 
         TMPDIR=str(directory),
         **system.env,
     )
+    # Wherever mailqueue is installed, the programs of the benchmarks are here.
+    return {**found, "PYTHONPATH": f"{ROOT}{os.pathsep}{found['PYTHONPATH']}"}
 
 
 def _enqueue(
