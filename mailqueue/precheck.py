@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mailqueue.mail.address import PLAIN_NAME
 from mailqueue.mail.attachments import FILE_TYPE, TEXT_TYPE
-from mailqueue.mail.headers import ADDRESS_HEADERS
+from mailqueue.mail.headers import ADDRESS_HEADERS, is_line
 
 __all__ = ["passes"]
 
@@ -41,8 +41,7 @@ def passes(message: Any) -> bool:
 
 
 def _is_line(value: Any) -> bool:
-    # What is printable has no control characters, no line breaks of any kind, and no lone surrogates.
-    return isinstance(value, str) and value.isprintable()
+    return isinstance(value, str) and is_line(value)
 
 
 def _is_token(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.header import Header
 from typing import TYPE_CHECKING, Final
 
@@ -12,12 +13,20 @@ from mailqueue.mail.address import parse_address_list
 if TYPE_CHECKING:
     from mailqueue.mail.address import Encoding
 
-__all__ = ["ADDRESS_HEADERS", "forbid_multi_line_headers", "forbid_newlines"]
+__all__ = ["ADDRESS_HEADERS", "forbid_multi_line_headers", "forbid_newlines", "is_line"]
+
+#: Control characters, lone surrogates, and what else ends a line for Python.
+_NO_TEXT: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 #: Names, in lower case, of the fields that hold addresses (RFC 5322 sections 3.6.2, 3.6.3 and 3.6.6).
 ADDRESS_HEADERS: Final = frozenset(
     f"{prefix}{name}" for prefix in ("", "resent-") for name in ("from", "sender", "to", "cc", "bcc")
 ) | {"reply-to"}
+
+
+def is_line(text: str) -> bool:
+    """Whether ``text`` is one line of nothing but characters: a field can surely have it for its value."""
+    return text.isprintable() or not _NO_TEXT.search(text)
 
 
 def forbid_newlines(name: str, val: object) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from mailqueue import conf
 from mailqueue.mail.attachments import FILE_TYPE, TEXT_TYPE, describe
 from mailqueue.mail.encoded import encoded_files
-from mailqueue.mail.headers import forbid_multi_line_headers
+from mailqueue.mail.headers import forbid_multi_line_headers, is_line
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.mime import FOLD_AT, LINE_LIMIT, SafeMIMEMultipart, flatten, fold, make_part, name_part, utf8_for
 
@@ -37,8 +37,6 @@ _Part: TypeAlias = "_Written | Message[Any, Any] | _Multipart"
 
 _SUBTYPE: Final = re.compile(r"(?!signed$)[a-z0-9][a-z0-9.+-]*", re.ASCII)  # the parts of a signed one fold otherwise
 _NAME: Final = re.compile(r"[!-9;-~]+", re.ASCII)  # of a field (RFC 5322 section 2.2)
-#: Control characters, lone surrogates, and what else ends a line for Python.
-_BREAKS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _REMEMBERED: Final = 1000  # characters; longer values hardly come again
 
 
@@ -213,7 +211,7 @@ def _field(name: str, value: str) -> bytes:
     """One field."""
     if plain := _plain_field(name, value):
         return plain
-    if _BREAKS.search(value):
+    if not is_line(value):
         raise _Unusual(name)
     return _folded(name, value) if len(value) <= _REMEMBERED else _folded.__wrapped__(name, value)
 
