@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures import Figure, digits, figure
 from benchmarks.plot import Line, chart
-from benchmarks.words import ms_of, multiple, per_second, table, us
+from benchmarks.words import ms_of, multiple, table, us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,15 +66,15 @@ def _depth(rows: Rows) -> str:
         against = rate.median / flat.median if rate and flat else None
         scripts = figure(row["calls"]["evalsha"][0] * row["calls"]["evalsha"][1] / 1e6 for row in found)
         cpu = [us(_figure(found, f"cpu_{name}")) for name in ("worker", "store", "sink")]
-        lines.append([f"{depth:,}", per_second(rate), multiple(against), *cpu, us(scripts)])
+        lines.append([f"{depth:,}", _told(rate), multiple(against), *cpu, us(scripts)])
     head = [
         "messages that wait",
-        "drained",
+        "messages/s",
         "of the first",
         "CPU a message: worker",
         "store",
         "sink",
-        "ledger's scripts",
+        "scripts' time",
     ]
     return table(head, lines)
 
@@ -94,8 +94,8 @@ def _processes(rows: Rows) -> str:
     lines = []
     for number, found in _by(rows, "fleet", "processes").items():
         cpu = [us(_figure(found, f"cpu_{name}")) for name in ("worker", "store", "sink")]
-        lines.append([str(number), per_second(_figure(found, "rate")), *cpu])
-    return table(["worker processes", "drained", "CPU a message: worker", "store", "sink"], lines)
+        lines.append([str(number), _told(_figure(found, "rate")), *cpu])
+    return table(["worker processes", "messages/s", "CPU a message: worker", "store", "sink"], lines)
 
 
 def _memory(rows: Rows) -> str:
@@ -122,6 +122,10 @@ def _by(rows: Rows, experiment: str, name: str) -> dict[Any, list[Mapping[str, A
 
 def _figure(rows: Iterable[Mapping[str, Any]], name: str) -> Figure | None:
     return figure(row.get(name) for row in rows)
+
+
+def _told(rate: Figure | None) -> str:
+    return "-" if rate is None else str(rate)
 
 
 def _octets(value: float | None) -> str:
