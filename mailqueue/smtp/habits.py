@@ -28,6 +28,7 @@ class Habits:
     def __init__(self) -> None:
         self.window = Window()
         self.kept = 0  # messages that it has answered for in company: it keeps what it offers
+        self.accepts = b""  # with which words it accepts a message
         self.plain = False  # it offers PIPELINING, and loses commands or answers
         self.limit: int | None = None  # messages after which it has hung up without a word
 

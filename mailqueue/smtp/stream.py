@@ -122,16 +122,16 @@ class Stream:
     def _fill(self, feed: Feed) -> Iterator[tuple[Any, Answer | None]]:
         """Begin and write what there is room for; yields what needs no relay."""
         if self._offer.chunking:
-            size = self._window.size
+            size = self._window.size if self._session.served else 1
             if len(self._accounting) <= size // 2 and self._accounting.octets <= OCTETS // 2:
                 yield from self._take(feed, size - len(self._accounting))
                 self._write_all()
             return
         if not self._begun:
-            yield from self._take(feed, max(1, self._window.size // 2))
+            yield from self._take(feed, max(1, self._window.size // 2) if self._session.served else 1)
         if self._open is None and self._begun:
             self._write(self._envelope(self._begun.popleft()))
-            if not self._begun:  # while the relay thinks
+            if not self._begun and self._session.served:  # while the relay thinks
                 yield from self._take(feed, max(1, self._window.size // 2))
 
     def _take(self, feed: Feed, room: int) -> Iterator[tuple[Any, Answer | None]]:

@@ -281,8 +281,8 @@ class EmailBackend(BaseEmailBackend):
         """Send ``messages`` over the connection, opened if need be; yields what became of each, as replies are read.
 
         A relay that offers PIPELINING has several messages unanswered, as many as ``window`` allows; they are taken
-        from ``messages`` as there is room for them. Any other is sent one by one, and so is the first message on a
-        connection: a relay that takes nothing is not met with a window full of mail.
+        from ``messages`` as there is room for them. Any other is sent one by one. The first message on a connection
+        goes alone, and to a stranger by plain commands: a relay that takes nothing is not met with a window full of mail.
 
         ``on_begin`` is called with the messages whose last bytes go out next, before that of any of them does: those
         of a window, or one. A message for which it says False is taken back and has no outcome; the others have one,
@@ -323,12 +323,10 @@ class EmailBackend(BaseEmailBackend):
         The session is closed if the relay turned out to take no more than one command at a time.
         """
         connection, habits = session.connection, self._habits
-        if (self.window or 2) < 2 or habits.plain or not session.served or habits.left(session) == 0:
-            return None
-        if not isinstance(connection, Connection) or connection.debuglevel > 0:
-            return None
         offer = Offer.of(connection)
-        if not offer.pipelining or turn.mail is None or not goes_in_company(turn.mail, offer):
+        if not self._may_stream(session) or not offer.pipelining:
+            return None
+        if turn.mail is None or not goes_in_company(turn.mail, offer):
             return None
         if session.check is None:
             session.check = session.in_step()
@@ -336,6 +334,7 @@ class EmailBackend(BaseEmailBackend):
                 habits.give_up("it does not answer two commands that come together")
         if session.check is None or reader_of(connection).unasked():
             return None  # what it has to say is heard before MAIL
+        habits.accepts = session.accepts = session.accepts or habits.accepts
         if session.accepts in {b"", session.check}:
             return None  # a reply too many, or one too few, could not be told from what it says to RSET
 
@@ -344,6 +343,15 @@ class EmailBackend(BaseEmailBackend):
 
         habits.window.limit = self.window
         return Stream(session, offer, habits, session.check, begin, on_wait)
+
+    def _may_stream(self, session: Session) -> bool:
+        """Whether several messages may be on their way over this connection, as far as that is not the relay's to say."""
+        connection, habits = session.connection, self._habits
+        if not isinstance(connection, Connection) or connection.debuglevel > 0:
+            return False
+        if (self.window or 2) < 2 or habits.plain or habits.left(session) == 0:
+            return False
+        return bool(session.served or habits.kept)  # no stranger
 
     def _deliver_many(self, stream: Stream, session: Session, feed: Feed) -> Iterator[Outcome]:
         try:

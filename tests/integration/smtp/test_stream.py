@@ -708,3 +708,26 @@ def test_without_any_timeout_a_large_message_still_goes_out(connect, message, of
         assert Run(backend, messages).endings == {Ending.ANSWERED: 9}
         assert arrived(server) == {f"to{n}@example.com": 1 for n in range(9)}
         assert len(server.connections) == 1
+
+
+@BOTH
+def test_an_acquaintance_is_met_with_one_message_in_fewer_round_trips(warm, message, offers):
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server)
+        backend.close()
+        run = Run(backend, [message(n) for n in range(30)])
+        assert run.endings == {Ending.ANSWERED: 30}
+        assert [len(group) for group in run.begun][:1] == [1]
+        data = "BDAT" if "CHUNKING" in offers else "DATA"
+        assert server.connections[1].verbs[:7] == ["EHLO", "RSET", "NOOP", "MAIL", "RCPT", data, "RSET"]
+
+
+@BOTH
+def test_an_acquaintance_that_hangs_up_on_a_new_connection_costs_one_unknown_at_most(warm, message, offers):
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server)
+        backend.close()
+        server.play(drop("mail", nth=1))
+        run = Run(backend, [message(n) for n in range(30)])
+        assert run.left == []
+        assert run.endings[Ending.UNKNOWN] <= 1
