@@ -648,7 +648,7 @@ def test_plain_commands_wait_as_well(connect, message):
 def test_closing_the_iterator_early_closes_a_connection_with_answers_on_their_way(warm, message, offers):
     with ScriptedServer(offers=offers) as server:
         backend = warm(server)
-        server.play(hang("final", nth=3))
+        server.play(hang("final", nth=3, connection=1))
         outcomes = backend.deliver(message(n) for n in range(50))
         next(outcomes)
         outcomes.close()
