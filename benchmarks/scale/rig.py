@@ -138,7 +138,8 @@ class Rig:
             seen = self.await_arrivals(1, count)
             before = {name: cpu_of(pid) or 0.0 for name, pid in watched.items()}
             late = self.await_arrivals(count, count)
-            used = {name: ((cpu_of(pid) or 0.0) - before[name]) / (late - seen) for name, pid in watched.items()}
+            counted = max(1, late - seen)  # a small drain may be over before it is first looked at
+            used = {name: ((cpu_of(pid) or 0.0) - before[name]) / counted for name, pid in watched.items()}
             stats = self.client.info("commandstats")
         arrivals = self.sink.arrivals()
         self.compare(arrivals)
