@@ -55,7 +55,10 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ),
     ("a worker's connections", "workers.connections workers.backends workers.keeper"),
     ("one process of a worker", "workers.process"),
-    ("one batch", "workers.lookout workers.conclusion workers.journal workers.errand workers.line workers.lines workers.deliver workers.drain"),
+    (
+        "one batch",
+        "workers.lookout workers.conclusion workers.journal workers.errand workers.line workers.lines workers.deliver workers.drain",
+    ),
     ("the rounds", "workers.tick"),
     ("a worker for users' tests", "workers.inline"),
     ("Celery's side", "workers.consumer workers.lifecycle workers.tasks"),
