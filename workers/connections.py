@@ -40,7 +40,6 @@ class Connection:
     used_at: float
     opened_at: float = 0.0  # 0.0: not open
     messages: int = 0
-    gone: bool = False  # closed for good; the next use builds another
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self) -> None:
@@ -109,16 +108,30 @@ class Connections:
         """Close what nobody has used for the idle limit; called from time to time by a thread of the process.
 
         That thread waits for the relays' answers to QUIT, but nobody waits for it: who needs a connection meanwhile
-        gets a new one.
+        gets a new one. The backend is kept, and with it what it has learned of the relay, unless there is such a new one.
         """
         now = self._clock()
         for connection in self._all():
-            if now - connection.used_at >= connection.limits.idle and connection.lock.acquire(blocking=False):
-                connection.gone = True
-                self._forget(connection)
-                connection.lock.release()
-                if connection.opened_at:
-                    self._close(connection)
+            idle = connection.opened_at and now - connection.used_at >= connection.limits.idle
+            if idle and connection.lock.acquire(blocking=False):
+                try:
+                    self._close_apart(connection)
+                finally:
+                    connection.lock.release()
+
+    def _close_apart(self, connection: Connection) -> None:
+        """Close ``connection``, if it is free, and lend it to nobody until that is done."""
+        with self._lock:
+            free = next((free for free in self._free.values() if connection in free), None)
+            if free is None:
+                return  # somebody has taken it, and waits for its lock
+            free.remove(connection)
+        self._close(connection)
+        with self._lock:
+            if free:
+                del self._connections[id(connection)]
+            else:
+                free.append(connection)
 
     def close_all(self, wait: float = 5.0) -> None:
         """Close everything at once, politely (QUIT). What is in use, or not closed, after ``wait`` s is left as it is."""
@@ -143,27 +156,17 @@ class Connections:
         with self._lock:
             return [*self._connections.values()]
 
-    def _forget(self, connection: Connection) -> None:
-        with self._lock:
-            self._connections.pop(id(connection), None)
-            for free in self._free.values():
-                if connection in free:
-                    free.remove(connection)
-
     def _locked(self, relay: str) -> Connection:
         """A free connection, or a new one, its lock held."""
-        while True:
+        with self._lock:
+            free = self._free.get(relay)
+            connection = free.pop() if free else None
+        if connection is None:
+            connection = Connection(self._build(relay), self._limits(relay), used_at=self._clock())
             with self._lock:
-                free = self._free.get(relay)
-                connection = free.pop() if free else None
-            if connection is None:
-                connection = Connection(self._build(relay), self._limits(relay), used_at=self._clock())
-                with self._lock:
-                    self._connections[id(connection)] = connection
-            connection.lock.acquire()
-            if not connection.gone:
-                return connection
-            connection.lock.release()
+                self._connections[id(connection)] = connection
+        connection.lock.acquire()
+        return connection
 
     def _refresh(self, connection: Connection) -> None:
         """Close an open connection that is too old, or that has idled and no longer answers."""

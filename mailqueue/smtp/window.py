@@ -20,7 +20,7 @@ OCTETS = 1024 * 1024
 _MOST = 128  # messages; with 20 ms to the relay and back that is 5,000/s, above what it takes to make them
 _LEAST = 2  # one on its way while another is being answered
 _FIRST = 2
-_AHEAD = 0.005  # s of the relay's answers that are asked for at once: 200 calls of on_begin a second at most
+_AHEAD = 0.002  # s of the relay's answers that are asked for at once: 500 calls of on_begin a second at most
 _WEIGHT = 0.5  # of the newest measurement
 
 

@@ -188,6 +188,14 @@ def test_idle_ones_are_closed_from_outside(connections, clock):
     assert backend.closed == 1
 
 
+def test_what_was_learned_of_a_relay_outlives_an_idle_connection(connections, clock, built):
+    backend = use(connections)
+    clock.now += 30
+    connections.close_idle()
+    assert use(connections) is backend
+    assert (backend.opened, len(built)) == (2, 1)
+
+
 def test_one_in_use_is_not_closed_as_idle(connections, clock):
     with connections.use("") as connection:
         connection.backend.open()
@@ -209,9 +217,11 @@ def test_one_that_is_being_closed_as_idle_is_not_waited_for(connections, clock, 
     closer = threading.Thread(target=connections.close_idle)
     closer.start()
     assert closing.wait(10)
-    assert use(connections) is not frozen
+    another = use(connections)
+    assert another is not frozen
     thawed.set()
     closer.join()
+    assert use(connections) is another, "one is enough"
 
 
 def test_close_all_waits_for_frozen_relays_no_longer_than_it_is_told(connections, built):
