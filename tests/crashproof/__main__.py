@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CACHE = Path(__file__).parents[2] / ".cache" / "crashproof"
+#: What the relay offers, round by round: nothing; one message ahead of the answers; as many as the window has room for.
+_OFFERS = ("", "PIPELINING", "PIPELINING CHUNKING")
 _SABOTAGED_ROUNDS = 4  # of each sabotage
 _SABOTAGED_WAKES = {
     "fence": 6.0,
@@ -85,7 +87,17 @@ def main(
 
 
 def _plan(seed: int, number: int, faults: int) -> Plan:
-    return Plan(seed, number, faults, rollback=number % 5 == 0, keep=str(_CACHE / f"seed-{seed}-round-{number}"))
+    offers = _OFFERS[number % len(_OFFERS)]
+    return Plan(
+        seed,
+        number,
+        faults,
+        rollback=number % 5 == 0,
+        offers=offers,
+        # The ambush stands where a relay is asked for one thing after the other.
+        wakes=0.0 if offers else WAKES,
+        keep=str(_CACHE / f"seed-{seed}-round-{number}"),
+    )
 
 
 def _rounds(plans: Sequence[Plan], rigs: int, console: Console, journal: Journal | None = None) -> bool:

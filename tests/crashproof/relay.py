@@ -50,6 +50,7 @@ _HANG = 8.0  # s, longer than the clients' timeout
 _SLOW = 3.0  # s at most, longer than their lease
 _TRAPPED = 5.0  # s at most
 _MOST = {"rcpt": 1, "final": 2}  # answers that a trap keeps back: the other copy is to come as far as the first
+_BDAT = re.compile(r"(\d{1,9}) LAST")
 
 
 @dataclass(slots=True)
@@ -82,9 +83,19 @@ class Trap:
 
 
 class Relay:
-    """Takes mail on any number of connections. ``delay`` is the mean time that it takes over a message, in s."""
+    """Takes mail on any number of connections.
 
-    def __init__(self, path: str, seed: str, delay: float) -> None:
+    Args:
+        path: Of the record.
+        seed: Of the delays.
+        delay: The mean time that it takes over a message, in s.
+        offers: Extensions, with spaces between: PIPELINING, CHUNKING.
+        lag: s that each answer is on its way while others are made: what a window is for.
+    """
+
+    def __init__(self, path: str, seed: str, delay: float, offers: str = "", lag: float = 0.0) -> None:
+        self.offers = offers.split()
+        self.lag = lag
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._contents = Path(path).with_name("mails")
         self._contents.mkdir()
@@ -119,6 +130,7 @@ class Relay:
         """One conversation."""
         try:
             await Conversation(self, reader, writer).run()
+            await asyncio.sleep(self.lag)  # what was said last is still on its way
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -202,13 +214,16 @@ class Conversation:
         match verb:
             case "EHLO":
                 self._transaction = Transaction()
-                return await self._send("250-relay.crashproof.invalid\r\n250-SIZE 52428800\r\n250 8BITMIME")
+                lines = ["relay.crashproof.invalid", "SIZE 52428800", *self._relay.offers]
+                return await self._send("\r\n".join([*(f"250-{line}" for line in lines), "250 8BITMIME"]))
             case "MAIL":
                 return await self._say("mail", "250 2.1.0 ok")
             case "RCPT":
                 return await self._rcpt(argument.partition("<")[2].partition(">")[0])
             case "DATA":
                 return await self._data()
+            case "BDAT" if chunk := _BDAT.fullmatch(argument):
+                return await self._bdat(int(chunk[1]))
             case "RSET":
                 self._transaction = Transaction()
                 return await self._send("250 2.0.0 ok")
@@ -234,6 +249,8 @@ class Conversation:
         return await self._send("250 2.1.5 ok")
 
     async def _data(self) -> bool:
+        if not self._transaction.recipients:
+            return await self._send("554 5.5.1 nobody to send it to")
         fault = self._relay.fault("data")
         if fault == "data-drop":
             return False
@@ -247,6 +264,16 @@ class Conversation:
         stuffed = b"\r\n" + await self._reader.readuntil(b"\r\n.\r\n")
         content = stuffed[2:-3].replace(b"\r\n.", b"\r\n")
         transaction, self._transaction = self._transaction, Transaction()
+        return await self._final(content, transaction.recipients)
+
+    async def _bdat(self, size: int) -> bool:
+        if self._relay.fault("content"):
+            await self._reader.readexactly(size // 2)
+            return False
+        content = await self._reader.readexactly(size)
+        transaction, self._transaction = self._transaction, Transaction()
+        if not transaction.recipients:
+            return await self._send("554 5.5.1 nobody to send it to")
         return await self._final(content, transaction.recipients)
 
     async def _final(self, content: bytes, recipients: list[str]) -> bool:
@@ -272,14 +299,22 @@ class Conversation:
         return await self._send(MISBEHAVIOURS.get(self._relay.fault(stage), usual))
 
     async def _send(self, reply: str) -> bool:
-        self._writer.write(reply.encode() + b"\r\n")
-        await self._writer.drain()
+        octets = reply.encode() + b"\r\n"
+        if self._relay.lag:
+            asyncio.get_running_loop().call_later(self._relay.lag, self._say_late, octets)
+        else:
+            self._writer.write(octets)
+            await self._writer.drain()
         return not reply.startswith("421")
 
+    def _say_late(self, octets: bytes) -> None:
+        if not self._writer.transport.is_closing():
+            self._writer.write(octets)
 
-async def main(path: str, seed: str, delay: str) -> None:
+
+async def main(path: str, seed: str, delay: str, offers: str, lag: str) -> None:
     """Record to ``path``."""
-    relay = Relay(path, seed, float(delay))
+    relay = Relay(path, seed, float(delay), offers, float(lag))
     server = await asyncio.start_server(relay.talk, "127.0.0.1", 0, limit=_LARGEST)
     await serve({"port": server.sockets[0].getsockname()[1]}, relay.handle)
 

@@ -85,6 +85,8 @@ class Rig:
         spool: The producer has a spool, which the workers replay.
         sabotage: One of SABOTAGES, or "".
         delay: What the relay takes over a message on average, in s.
+        offers: Extensions of the relay, with spaces between.
+        lag: s that each of its answers is on its way while it makes others.
     """
 
     def __init__(
@@ -98,11 +100,14 @@ class Rig:
         spool: bool = False,
         sabotage: str = "",
         delay: float = 0.03,
+        offers: str = "",
+        lag: float = 0.0,
     ) -> None:
         self.directory = directory
         self.record = directory / "relay.jsonl"
         self.timeout = timeout
-        self._seed, self._layout, self._sabotage, self._delay = seed, layout, sabotage, delay
+        self._seed, self._layout, self._sabotage = seed, layout, sabotage
+        self._relay = (str(delay), offers, str(lag))
         self.store = EmbeddedValkey(
             directory / "store",
             appendfsync="everysec" if rollback else "always",
@@ -117,9 +122,7 @@ class Rig:
         with contextlib.ExitStack() as stack:
             self.store.start()
             stack.callback(self.store.close)
-            self.relay = Servant(
-                "relay", str(self.record), self._seed, str(self._delay), log=self.directory / "relay.log"
-            )
+            self.relay = Servant("relay", str(self.record), self._seed, *self._relay, log=self.directory / "relay.log")
             stack.callback(self.relay.close)
             self.links = Servant(
                 "links",

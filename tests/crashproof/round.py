@@ -34,6 +34,9 @@ __all__ = ["WAKES", "Plan", "Report", "run"]
 _LAYOUT_WEIGHTS = (10, 3, 3, 1, 1)
 #: How often a process is woken into another's claim, among the weights of the faults.
 WAKES = 2.0
+#: For a relay that is sent messages ahead of its answers: less time over each, and each answer is on its way for longer,
+#: so that there is a window of them to be lost.
+_STREAMED = {"delay": 0.005, "lag": 0.03}
 #: s without a sign of them, after which messages that were refused to the caller are taken to be nowhere.
 _CALM = 2.0
 
@@ -49,6 +52,7 @@ class Plan:
     mails: float = 40.0  # a second
     rollback: bool = False
     wakes: float = WAKES
+    offers: str = ""  # extensions of the relay: PIPELINING, CHUNKING
     sabotage: str = ""
     patience: float = 45.0  # s without any progress, after which what is unsettled is lost
     keep: str = ""  # directory for the evidence of a breach
@@ -69,6 +73,7 @@ class Report:
     number: int
     column: str
     layout: str = ""
+    offers: str = ""
     faults: dict[str, int] = field(default_factory=dict)
     processes_killed: int = 0
     tasks_dropped: int = 0
@@ -98,7 +103,7 @@ def run(plan: Plan, tell: Callable[..., None]) -> Report:
     began = time.monotonic()
     hasten()
     directory = Path(tempfile.mkdtemp(prefix="mailqueue-crashproof-", dir=_memory()))
-    report = Report(plan.number, column(plan))
+    report = Report(plan.number, column(plan), offers=plan.offers)
     logging.basicConfig(filename=directory / "producer.log", level=logging.INFO)
     try:
         _play(plan, directory, report, tell)
@@ -131,6 +136,8 @@ def _play(plan: Plan, directory: Path, report: Report, tell: Callable[..., None]
             timeout=draw.choice((1.0, 5.0)),
             spool=draw.random() < 0.5,
             sabotage=plan.sabotage,
+            offers=plan.offers,
+            **(_STREAMED if plan.offers else {}),
         ) as rig,
     ):
 

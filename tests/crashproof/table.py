@@ -79,6 +79,13 @@ def table(reports: Sequence[Report]) -> Table:
     faults = {name: _faults(of) for name, of in columns.items()}
     kinds = sorted({kind for counts in faults.values() for kind in counts}, key=lambda kind: (kind not in KILLS, kind))
     rows: list[tuple[str, list[object]]] = [("rounds", [len(of) for of in columns.values()])]
+    rows += [
+        (
+            f"of these with a relay that offers {offers}",
+            [sum(r.offers == offers for r in of) for of in columns.values()],
+        )
+        for offers in sorted({r.offers for r in reports} - {""})
+    ]
     rows += [(kind, [counts[kind] for counts in faults.values()]) for kind in kinds]
     rows += [
         ("**faults**", [counts.total() for counts in faults.values()]),

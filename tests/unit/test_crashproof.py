@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 
 import pytest
@@ -248,6 +249,28 @@ def test_a_relay_keeps_back_the_first_that_comes_and_nobody_after_it(tmp_path):
         await held
 
     asyncio.run(play(Relay(str(tmp_path / "record"), "seed", 0.0)))
+
+
+def test_a_relay_takes_commands_and_content_that_come_together(tmp_path):
+    content = b"X-Crashproof: 7\r\n\r\nHello\r\n"
+    commands = (
+        b"EHLO me\r\nMAIL FROM:<f@x>\r\nRCPT TO:<t7@x>\r\nBDAT %d LAST\r\n%sRSET\r\n"
+        b"MAIL FROM:<f@x>\r\nRCPT TO:<nobody8@x>\r\nBDAT %d LAST\r\n%sQUIT\r\n"
+    ) % (len(content), content, len(content), content)
+
+    async def play(relay):
+        server = await asyncio.start_server(relay.talk, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(commands)
+            said = await reader.read()
+            writer.close()
+        return [line[:4] for line in said.decode().splitlines()]
+
+    relay = Relay(str(tmp_path / "record"), "seed", 0.0, "PIPELINING CHUNKING", 0.01)
+    ehlo = ["250-"] * 4 + ["250 "]
+    assert asyncio.run(play(relay)) == ["220 ", *ehlo, *["250 "] * 3, "250 ", "250 ", "550 ", "554 ", "221 "]
+    assert [json.loads(line)["what"] for line in (tmp_path / "record").read_text().splitlines()] == ["kept", "no"]
 
 
 class Ambushed:
