@@ -24,6 +24,18 @@ EXAMPLES = [
         errors.InvalidMessage,
         {"key": "order 7", "message_id": "an-id"},
     ),
+    (
+        errors.TemplateError("no end", field="html", line=3, file="news.html"),
+        errors.InvalidMessage,
+        {"field": "html", "line": 3, "file": "news.html"},
+    ),
+    (
+        errors.RecipientError("no address", row=7, column="email", file="list.csv"),
+        errors.InvalidMessage,
+        {"row": 7, "column": "email", "file": "list.csv"},
+    ),
+    (errors.CampaignConflict("news-42"), errors.InvalidMessage, {"campaign": "news-42"}),
+    (errors.CampaignNotFound("news-42"), LookupError, {"campaign": "news-42"}),
     (errors.BrokerUnavailable("down", message_ids=["a", "b"]), ConnectionError, {"message_ids": ("a", "b")}),
     (errors.LedgerUnavailable("down"), ConnectionError, {}),
     (errors.LedgerFault("too many results"), RuntimeError, {}),
