@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mailqueue.ledger.campaigns import Campaigns
     from mailqueue.ledger.states import State
     from mailqueue.outcome import Result
 
@@ -32,6 +33,7 @@ __all__ = [
     "Settlement",
     "Submission",
     "Ticked",
+    "final_entry",
 ]
 
 
@@ -122,7 +124,7 @@ class Claim:
 class Settlement:
     """What an attempt made of one message: its next state and all results so far, to be recorded as they are.
 
-    ``state`` is SENT, PARTIAL or FAILED; DEFERRED with ``due_in``; UNKNOWN (the ledger then applies the message's
+    ``state`` is SENT, PARTIAL or FAILED; CANCELLED if it must not be sent (its address is suppressed); DEFERRED with ``due_in``; UNKNOWN (the ledger then applies the message's
     policy); HELD (undecodable); or SENDING to save the results of an attempt that goes on (the message is then no
     longer begun).
     """
@@ -172,6 +174,25 @@ class Entry:
     expires_at: float | None = None
     key: str = ""  # the idempotency key; a digest of it if it is longer than 64 octets
     asked: State | None = None  # cancelled or held, if that will happen as soon as it can
+
+
+def final_entry(message_id: str, state: State, reply: str, *, lane: str) -> Entry:
+    """What is known of a campaign's message that has ended, its own record gone."""
+    return Entry(
+        id=message_id,
+        state=state,
+        lane=lane,
+        relay="",
+        attempts=0,
+        crashes=0,
+        unknowns=0,
+        accepted_at=0.0,
+        updated_at=0.0,
+        due_at=None,
+        reason=reply,
+        results={},
+        envelope=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +245,13 @@ class Ledger(abc.ABC):
     ) -> Acceptance:
         """Record ``submissions`` as queued in ``lane``, under one new number of the lane, unless their ids are known.
 
+        A campaign's message (its id is made by ``campaigns.message_of``) is new only if its recipient waits in the
+        campaign; else its answer is what became of it, cancelled if there was no such recipient.
+
         Those whose ``send_at`` lies ahead are scheduled instead, and not under that number; the tick queues them.
         All or nothing: with a blob lacking nothing is written. Each submission joins the users of its blobs.
-        ``restored`` counts them as accepted again from a task whose record was lost.
+        ``restored`` counts them as accepted again from a task whose record was lost; where the campaign of one was lost
+        as well, or does not know it, it is accepted as a message of its own.
 
         A submission whose key was taken with the same digest writes nothing: its answer is the first message under
         that key. ``replayed`` is for a spool, whose receipts are out: ``get`` and the operators' calls then know the
@@ -275,14 +300,16 @@ class Ledger(abc.ABC):
 
         First raises the lane's mark to ``number``, the highest number popped from its queue. Without ids it does
         only that (a barrier). A suspect is granted only when claimed ``alone``. Repeated under one token it gives the
-        same grants. A message past its ``expires_at`` expires, and is refused.
+        same grants. A message past its ``expires_at`` expires, and is refused. One whose campaign is paused or closed is
+        held until that goes on, one whose campaign has ended otherwise ends like it; both are refused.
         """
 
     @abc.abstractmethod
     def begin(self, ids: Sequence[str], token: str) -> list[bool]:
         """Their last bytes are about to go out: mark them begun, renew their leases; False for each not ours any more.
 
-        A message past its ``expires_at`` expires instead, and is not ours any more: nothing is sent late.
+        A message past its ``expires_at`` expires instead, and is not ours any more: nothing is sent late. The same with one
+        whose campaign does not let it go out now, as in ``claim``.
         """
 
     @abc.abstractmethod
@@ -369,7 +396,10 @@ class Ledger(abc.ABC):
 
     @abc.abstractmethod
     def get(self, message_id: str) -> Entry:
-        """All that is known of a message; raises MessageNotFound."""
+        """All that is known of a message; raises MessageNotFound.
+
+        Of a campaign's message that has ended only state, lane and ``reason`` are kept, which then is the relay's reply.
+        """
 
     @abc.abstractmethod
     def list(
@@ -426,6 +456,13 @@ class Ledger(abc.ABC):
     @abc.abstractmethod
     def relay_states(self) -> Mapping[str, RelayMark]:
         """The relays in trouble; those that are well are not there."""
+
+    # -- beside the messages: ports of their own, each made once per ledger
+
+    @property
+    @abc.abstractmethod
+    def campaigns(self) -> Campaigns:
+        """The campaigns of bulk mail."""
 
     # -- the store
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mailqueue.ledger import rules
+from mailqueue.ledger.campaignbook import CampaignBook
 from mailqueue.ledger.marks import LaneMarks
-from mailqueue.ledger.states import State, check
+from mailqueue.ledger.states import FINAL, State, check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,7 @@ class Record:
     asked: State | None = None  # what an operator wants done with it as soon as that can be: cancelled, held
     asked_reason: str = ""
     ends: int | None = None  # when the record does
+    member: int = 0  # the campaign whose message it is was made then; 0: it is a message of its own
 
     def is_late(self, now: int) -> bool:
         """Whether it must not be sent any more."""
@@ -90,6 +92,7 @@ class Book:
         self.retention = retention
         self.records: dict[str, Record] = {}
         self.blobs: dict[str, Blob] = {}
+        self.campaigns = CampaignBook()
         self.keys: dict[str, tuple[str, str]] = {}  # idempotency key -> id and digest of its message
         self._aliases: dict[str, tuple[str, int]] = {}  # id -> the id that it is known by, and until when
         self.counts: Counter[tuple[str, State]] = Counter()
@@ -173,9 +176,16 @@ class Book:
         if record.deadline:
             self.enter("expiring", record.id, record.deadline)
         self.counts[record.lane, record.state] += 1
+        campaign = self.campaigns.of(record)
+        if campaign:
+            campaign.tallies[str(record.state)] += 1
         for key in record.blobs:
-            self.blobs[key].users.add(record.id)
-            self.blobs[key].expires = None
+            self.join_blob(key, record.id)
+
+    def join_blob(self, key: str, user: str) -> None:
+        """A blob has a user more."""
+        self.blobs[key].users.add(user)
+        self.blobs[key].expires = None
 
     def blob(self, key: str, now: int) -> Blob | None:
         """A blob, unless its time to live has ended."""
@@ -193,7 +203,13 @@ class Book:
         for step in (*via, new):
             check(state, step)
             state = step
+        campaign = self.campaigns.of(record)
+        retired = new in (FINAL if campaign else _RETIRED)
         left, entered = self.index_of(record.state, record.lane), self.index_of(new, record.lane)
+        if campaign:
+            self.campaigns.moved(campaign, record, new)
+            self.leave(campaign.parked, record.id)
+            entered = None if retired else entered
         if left:
             self._indexes[left].pop(record.id, None)
         if entered:
@@ -209,9 +225,10 @@ class Book:
         self.counts[record.lane, record.state] -= 1
         self.counts[record.lane, new] += 1
         record.state, record.updated = new, now
-        if new in _RETIRED:
+        if retired:
             record.envelope = None
-            record.ends = now + self.retention
+            # What became of a campaign's message is known by its campaign; its own record is for late repetitions.
+            record.ends = now + (2 * self.lease if campaign else self.retention)
             self._leave_blobs(record, now)
 
     def defer(self, record: Record, due: int, reason: str, now: int, *, via: Sequence[State] = ()) -> None:
@@ -232,7 +249,29 @@ class Book:
         """It is past its expires_at."""
         self.events["expired"] += 1
         record.reason = rules.REASON_EXPIRED
-        self.move(record, State.EXPIRED, now, now, via=(State.DEFERRED,) if record.state is State.SENDING else ())
+        waits = record.state in _EXPIRABLE
+        self.move(record, State.EXPIRED, now, now, via=() if waits else (State.DEFERRED,))
+
+    def stop(self, record: Record, state: State, now: int) -> None:
+        """Its campaign does not let it go out now: cancelled, expired, or parked until it goes on."""
+        campaign = self.campaigns.of(record)
+        assert campaign, "only a campaign's messages are stopped"
+        if state is State.EXPIRED:
+            self.expire(record, now)
+        elif state is State.CANCELLED:
+            record.reason = rules.REASON_CAMPAIGN_CANCELLED
+            self.move(record, state, now, now, via=(State.DEFERRED,) if record.state is State.SENDING else ())
+        else:
+            if record.state is State.SENDING:
+                record.phase = CLAIMED
+            record.reason = rules.REASON_PARKED
+            self.move(record, State.HELD, now, now)
+            self.enter(campaign.parked, record.id, now)
+
+    def unpark(self, record: Record, now: int) -> None:
+        """Its campaign goes on: it is due now, its age counted anew."""
+        record.since = now
+        self.defer(record, now, rules.REASON_UNPARKED, now)
 
     def expirable(self, record: Record, now: int) -> bool:
         """Whether it expires now; what is being sent, or held, has another chance to."""
@@ -296,8 +335,12 @@ class Book:
 
     def _leave_blobs(self, record: Record, now: int) -> None:
         for key in record.blobs:
-            blob = self.blobs.get(key)
-            if blob is not None:
-                blob.users.discard(record.id)
-                if not blob.users:
-                    blob.expires = now + rules.milliseconds(rules.BLOB_TTL)
+            self.leave_blob(key, record.id, now)
+
+    def leave_blob(self, key: str, user: str, now: int) -> None:
+        """A blob has a user less; without any it is kept for a while."""
+        blob = self.blobs.get(key)
+        if blob is not None:
+            blob.users.discard(user)
+            if not blob.users:
+                blob.expires = now + rules.milliseconds(rules.BLOB_TTL)

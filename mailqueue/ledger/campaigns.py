@@ -12,12 +12,15 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mailqueue.errors import IllegalTransition
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
 __all__ = [
     "CAMPAIGN_TRANSITIONS",
+    "FINAL_LETTERS",
     "Addition",
     "CampaignEntry",
     "CampaignState",
@@ -26,7 +29,10 @@ __all__ = [
     "Creation",
     "RecipientEntry",
     "campaign_of",
+    "distinct",
+    "illegal",
     "message_of",
+    "turned",
 ]
 
 _MARK: Final = "~"
@@ -69,6 +75,58 @@ CAMPAIGN_TRANSITIONS: Final[Mapping[CampaignState, frozenset[CampaignState]]] = 
     CampaignState.CANCELLED: frozenset(),
     CampaignState.EXPIRED: frozenset(),
 }
+
+
+#: What a final record begins with. A partial one, which a message to one recipient cannot be, has its own all the same.
+FINAL_LETTERS: Final[Mapping[str, str]] = {
+    "s": "sent",
+    "f": "failed",
+    "e": "expired",
+    "c": "cancelled",
+    "x": "suppressed",
+    "p": "partial",
+}
+
+_REMEDIES: Final[Mapping[CampaignState, str]] = {
+    CampaignState.LOADING: "let all of its recipients come in first, or cancel it",
+    CampaignState.FINISHED: "it is over, and can only be taken up again for those who failed",
+    CampaignState.CANCELLED: "make a new one, under another id",
+    CampaignState.EXPIRED: "make a new one, under another id",
+}
+
+
+def illegal(campaign: str, state: CampaignState, wanted: CampaignState) -> IllegalTransition:
+    """The error of a campaign that cannot become what was wanted."""
+    remedy = _REMEDIES.get(state, "ask for its state first")
+    return IllegalTransition(f"campaign {campaign!r} is {state}: it cannot become {wanted}; {remedy}")
+
+
+def turned(campaign: str, state: CampaignState, verb: str, *, due: bool) -> CampaignState:
+    """What ``start``, ``pause``, ``resume`` or ``cancel`` makes of a campaign; ``due``: its start has come.
+
+    Raises IllegalTransition. What was done already is no error: the call may be a repeated one.
+    """
+    running = CampaignState.RUNNING if due else CampaignState.SCHEDULED
+    if verb == "start":
+        if state is CampaignState.CANCELLED:
+            raise illegal(campaign, state, running)
+        return running if state is CampaignState.LOADING else state
+    if verb == "resume":
+        if state in {CampaignState.RUNNING, CampaignState.SCHEDULED}:
+            return state
+        wanted, legal = running, state is CampaignState.PAUSED
+    else:
+        wanted = CampaignState.PAUSED if verb == "pause" else CampaignState.CANCELLED
+        legal = state is wanted or wanted in CAMPAIGN_TRANSITIONS[state]
+    if not legal:
+        raise illegal(campaign, state, wanted)
+    return wanted
+
+
+def distinct(digests: Sequence[str]) -> None:
+    """Raise ValueError if a chunk has a recipient twice: which of the two is meant, only its maker knows."""
+    if len(set(digests)) < len(digests):
+        raise ValueError("a chunk has a digest twice: leave one of the two out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +228,12 @@ class Campaigns(abc.ABC):
     def add(self, campaign: str, digests: Sequence[str], content: bytes) -> Addition:
         """Add a chunk of recipients, all of them new to the campaign, to one that is loading; all or nothing.
 
+        The chunk that was added last, given again, has its number for an answer: the first answer may have been lost.
+
         Raises:
             CampaignNotFound:
             IllegalTransition: It is not loading any more.
+            ValueError: A digest is given twice.
         """
 
     @abc.abstractmethod
@@ -186,14 +247,20 @@ class Campaigns(abc.ABC):
     def retry(self, campaign: str, digests: Sequence[str], content: bytes) -> tuple[str, ...]:
         """Add those of ``digests`` whose final record is failed as one chunk more, and let a finished one run again.
 
-        All or nothing: with some that have not failed (any more) nothing is written, and these are the answer.
+        All or nothing: with some that have not failed (any more) nothing is written, and these are the answer. What is
+        left of their first messages goes. The chunk that was added last, given again, is no error.
+
+        Raises:
+            CampaignNotFound: Or it is being swept.
+            IllegalTransition: It is loading, was cancelled, or has expired.
+            ValueError: A digest is given twice.
         """
 
     # -- feeder
 
     @abc.abstractmethod
     def live(self) -> list[CampaignEntry]:
-        """Campaigns that want a feeder: scheduled, running, or with parked messages to be let go or cancelled.
+        """Campaigns that want a feeder: scheduled, running, or ended with parked messages to be let go or cancelled.
 
         ``spec`` is left empty. Sets scheduled ones whose start has come to running, and those past their expires_at to
         expired.
@@ -225,11 +292,17 @@ class Campaigns(abc.ABC):
 
     @abc.abstractmethod
     def set_open_until(self, campaign: str, moment: float) -> None:
-        """Nothing of the campaign begins from ``moment`` on, until this is called again; 0.0: no such limit."""
+        """Nothing of the campaign begins from ``moment`` on, until this is called again; 0.0: no such limit.
+
+        Raises CampaignNotFound.
+        """
 
     @abc.abstractmethod
     def unpark(self, campaign: str, limit: int = 500) -> int:
-        """Let parked messages go (due now), or cancel or expire them with their campaign; returns how many."""
+        """Let parked messages go (due now), or cancel or expire them with their campaign; returns how many.
+
+        While it is paused or closed there are none to let go. Those that were put by hand stay where they are.
+        """
 
     @abc.abstractmethod
     def finish(self, campaign: str) -> bool:
@@ -270,14 +343,7 @@ class Campaigns(abc.ABC):
 
     @abc.abstractmethod
     def sweep(self, limit: int = 100) -> int:
-        """Drop some of what is left of campaigns that ended longer than the retention ago; returns keys dropped."""
+        """Drop some of what is left of campaigns that ended longer than the retention ago, as each tick does.
 
-
-#: Letters of final records, as they are kept.
-FINAL_LETTERS: Final[Mapping[str, str]] = {
-    "s": "sent",
-    "f": "failed",
-    "e": "expired",
-    "c": "cancelled",
-    "x": "suppressed",
-}
+        Goes through ``limit`` names of keys and returns how many: 0 if there is nothing left to do.
+        """

@@ -44,13 +44,14 @@ class Hands:
             self._book.move(record, State.CANCELLED, now, now, via=via)
             return "cancelled"
 
-        return self._for_each(ids, now, act)
+        return self._for_each(ids, now, act, lambda state: "cancelled" if state is State.CANCELLED else "late")
 
     def hold(self, ids: Iterable[str], reason: str, now: int) -> list[str]:
         """Park messages."""
 
         def act(record: Record) -> str:
             if record.state is State.HELD:
+                self._take_out(record, reason)
                 return "held"
             if record.state in FINAL:
                 return "late"
@@ -63,7 +64,7 @@ class Hands:
             self._book.move(record, State.HELD, now, now)
             return "held"
 
-        return self._for_each(ids, now, act)
+        return self._for_each(ids, now, act, lambda _state: "late")
 
     def unhold(self, ids: Iterable[str], now: int) -> list[str]:
         """Let held messages go, not before their send_at."""
@@ -78,14 +79,14 @@ class Hands:
             self._book.defer(record, record.since, rules.REASON_UNHELD, now)
             return "deferred"
 
-        return self._for_each(ids, now, act)
+        return self._for_each(ids, now, act, lambda _state: "refused")
 
     def requeue(self, ids: Iterable[str], now: int) -> list[str]:
         """Send failed and partial messages again, to those who were refused."""
 
         def act(record: Record) -> str:
-            if record.state not in {State.FAILED, State.PARTIAL}:
-                return "refused"
+            if record.state not in {State.FAILED, State.PARTIAL} or self._book.campaigns.of(record):
+                return "refused"  # a campaign takes up those who failed by itself, with their data
             self._book.events["requeued"] += 1
             record.attempts = record.crashes = record.alone_crashes = 0
             record.since = now
@@ -93,7 +94,7 @@ class Hands:
             self._book.defer(record, now, rules.REASON_REQUEUED, now)
             return "deferred"
 
-        return self._for_each(ids, now, act)
+        return self._for_each(ids, now, act, lambda _state: "refused")
 
     def resolve(
         self, message_id: str, state: State, reason: str, results: Mapping[str, Result] | None, now: int
@@ -101,10 +102,13 @@ class Hands:
         """Settle a message whose answer was lost."""
         record = self._book.find(message_id, now)
         if record is None:
+            final = self._book.campaigns.final(message_id)
+            if final:
+                raise _settled(final[0], state)
             raise MessageNotFound(message_id)
         held = record.state is State.HELD and record.phase == LOST  # by the ledger, for want of an answer
         if state is record.state or not (held or record.state is State.UNKNOWN):
-            raise IllegalTransition(f"a message that is {record.state} waits for no answer to be resolved as {state}")
+            raise _settled(record.state, state)
         self._book.events["resolved"] += 1
         if results:
             record.results = encode_results(results)
@@ -119,12 +123,27 @@ class Hands:
         self._book.move(record, state, now, now, via=via)
         return record.state
 
-    def _for_each(self, ids: Iterable[str], now: int, act: Callable[[Record], str]) -> list[str]:
+    def _take_out(self, record: Record, reason: str) -> None:
+        """One that its campaign has parked is held by hand from now on, and is not let go with the campaign."""
+        campaign = self._book.campaigns.of(record)
+        if campaign and self._book.score(campaign.parked, record.id) is not None:
+            self._book.leave(campaign.parked, record.id)
+            record.reason = reason
+
+    def _for_each(
+        self, ids: Iterable[str], now: int, act: Callable[[Record], str], over: Callable[[State], str]
+    ) -> list[str]:
+        """``over`` has the words for a campaign's messages whose record has gone when they ended."""
         words = []
         for message_id in ids:
             record = self._book.find(message_id, now)
-            words.append(act(record) if record else "missing")
+            final = None if record else self._book.campaigns.final(message_id)
+            words.append(act(record) if record else over(final[0]) if final else "missing")
         return words
+
+
+def _settled(state: State, wanted: State) -> IllegalTransition:
+    return IllegalTransition(f"a message that is {state} waits for no answer to be resolved as {wanted}")
 
 
 def _is_begun(record: Record) -> bool:

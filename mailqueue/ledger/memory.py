@@ -20,9 +20,12 @@ from mailqueue.ledger.base import (
     Entry,
     Grant,
     Ledger,
+    Ticked,
+    final_entry,
 )
 from mailqueue.ledger.book import ANSWERED, BEGUN, CLAIMED, LOST, Blob, Book, Record
 from mailqueue.ledger.hands import Hands
+from mailqueue.ledger.memory_campaigns import MemoryCampaigns
 from mailqueue.ledger.recovery import Recovery
 from mailqueue.ledger.relaybook import RelayBook
 from mailqueue.ledger.results import decode_results, encode_results
@@ -31,7 +34,8 @@ from mailqueue.ledger.states import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mailqueue.ledger.base import Acceptance, Draft, RelayMark, Setback, Settlement, Submission, Ticked
+    from mailqueue.ledger.base import Acceptance, Draft, RelayMark, Setback, Settlement, Submission
+    from mailqueue.ledger.campaigns import Campaigns
     from mailqueue.outcome import Result
 
 __all__ = ["MemoryLedger"]
@@ -66,6 +70,7 @@ class MemoryLedger(Ledger):
         self._hands = Hands(self._book)
         self._relays = RelayBook(self._lease, self._book.retention)
         self._lock = threading.RLock()
+        self._campaigns = MemoryCampaigns(self._book, self._call)
 
     def __repr__(self) -> str:
         return f"<MemoryLedger of {len(self._book.records)} messages>"
@@ -134,7 +139,7 @@ class MemoryLedger(Ledger):
             for message_id in ids:
                 record = self._book.load(message_id, now)
                 if record is None:
-                    missing.append(message_id)
+                    self._claim_without_record(message_id, refused, missing)
                 elif record.state is State.SENDING and record.fence == token:
                     self._renew(record, now)
                     granted.append(_grant(record))
@@ -142,6 +147,8 @@ class MemoryLedger(Ledger):
                     refused[message_id] = record.state
                 elif record.is_late(now):
                     self._book.expire(record, now)
+                    refused[message_id] = record.state
+                elif self._stopped(record, now):
                     refused[message_id] = record.state
                 elif record.crashes and not alone:
                     self._book.events["alone"] += 1
@@ -153,6 +160,21 @@ class MemoryLedger(Ledger):
                     granted.append(_grant(record))
         return Claim(tuple(granted), refused, tuple(missing))
 
+    def _claim_without_record(self, message_id: str, refused: dict[str, str], missing: list[str]) -> None:
+        final = self._book.campaigns.final(message_id)
+        if final:
+            refused[message_id] = final[0]
+        else:
+            missing.append(message_id)
+
+    def _stopped(self, record: Record, now: int) -> bool:
+        """Whether its campaign does not let it go out now; then it is where it belongs."""
+        campaign = self._book.campaigns.of(record)
+        state = campaign.stop(now) if campaign else None
+        if state:
+            self._book.stop(record, state, now)
+        return state is not None
+
     def begin(self, ids: Sequence[str], token: str) -> list[bool]:
         with self._call() as now:
             answers = []
@@ -162,7 +184,7 @@ class MemoryLedger(Ledger):
                     self._book.events["fenced"] += not self._is_stopped(message_id, token, now)
                 elif record.is_late(now):
                     self._book.expire(record, now)
-                else:
+                elif not self._stopped(record, now):
                     record.phase = BEGUN
                     self._renew(record, now)
                 answers.append(record is not None and record.state is State.SENDING)
@@ -207,10 +229,10 @@ class MemoryLedger(Ledger):
             answers = []
             for each in settlements:
                 record = self._book.load(each.id, now)
-                ours = record is not None and record.fence == token
-                if record is None or not ours:
+                ours = record.fence == token if record else self._book.campaigns.final(each.id) is not None
+                if not ours:
                     self._book.events["fenced"] += 1
-                elif record.phase != ANSWERED:
+                elif record and record.phase != ANSWERED:
                     self._settle(record, each, now)
                 answers.append(ours)
             return answers
@@ -242,7 +264,10 @@ class MemoryLedger(Ledger):
     def tick(self, limit: int = 500) -> Ticked:
         with self._call() as now:
             # While a relay is left alone, what is due waits for it as a rule, and is only looked at.
-            return self._recovery.tick(now, limit, hurry=not self._relays.is_any_down(now))
+            ticked = self._recovery.tick(now, limit, hurry=not self._relays.is_any_down(now))
+            if ticked is not None:
+                self._campaigns.sweep_some(rules.SWEEP_NAMES, now)
+            return ticked or Ticked()
 
     # -- operator
 
@@ -273,7 +298,7 @@ class MemoryLedger(Ledger):
         with self._call() as now:
             record = self._book.find(message_id, now)
             if record is None:
-                raise MessageNotFound(message_id)
+                return self._final_entry(message_id)
             index = self._book.index_of(record.state, record.lane)
             waits = record.state in {State.SCHEDULED, State.DEFERRED}
             due = self._book.score(index, record.id) if waits and index else None
@@ -295,6 +320,13 @@ class MemoryLedger(Ledger):
                 key=record.key,
                 asked=record.asked,
             )
+
+    def _final_entry(self, message_id: str) -> Entry:
+        """Of a campaign's message whose own record is gone."""
+        final = self._book.campaigns.final(message_id)
+        if final is None:
+            raise MessageNotFound(message_id)
+        return final_entry(message_id, *final[:2], lane=final[2].lane)
 
     def list(
         self, state: State, *, lane: str | None = None, relay: str | None = None, after: str = "", limit: int = 100
@@ -350,6 +382,12 @@ class MemoryLedger(Ledger):
         with self._call() as now:
             return self._relays.states(now)
 
+    # -- beside the messages
+
+    @property
+    def campaigns(self) -> Campaigns:
+        return self._campaigns
+
     # -- the store
 
     def check(self, *, durable: bool = False) -> Checkup:  # noqa: ARG002 - memory is as durable as it gets
@@ -383,7 +421,7 @@ class MemoryLedger(Ledger):
         self._book.enter("leased", record.id, now + self._lease)
 
     def _settle(self, record: Record, settlement: Settlement, now: int) -> None:
-        book, state, reason = self._book, settlement.state, rules.short(settlement.reason)
+        book, state, reason = self._book, settlement.state, rules.reason_of(settlement)
         via = _LATE_HELD if record.state is State.HELD and record.phase == LOST else _LATE.get(record.state)
         if record.state is not State.SENDING:
             book.events["late"] += 1
@@ -405,13 +443,13 @@ class MemoryLedger(Ledger):
             book.lose_answer(record, reason, now, wait=due_in, via=via)
             return
         record.phase = ANSWERED
-        record.attempts += state is not State.HELD and not charged
+        record.attempts += state not in {State.HELD, State.CANCELLED} and not charged
         if state is State.DEFERRED:
             direct = record.state in {State.UNKNOWN, State.HELD}
             book.defer(record, now + due_in, reason, now, via=() if direct else via)
             return
         record.reason = reason
-        book.move(record, state, now, now, via=via)
+        book.move(record, state, now, now, via=(*via, State.DEFERRED) if state is State.CANCELLED else via)
 
 
 def _grant(record: Record) -> Grant:

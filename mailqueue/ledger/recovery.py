@@ -46,10 +46,10 @@ class Recovery:
         self._calm = 0  # until then no lease expires
         self._more = False  # that tick has met a limit: the next one follows soon
 
-    def tick(self, now: int, limit: int, *, hurry: bool = True) -> Ticked:
-        """One bounded pass; empty if the last one was just now. ``hurry``: with what it has to leave for the next."""
+    def tick(self, now: int, limit: int, *, hurry: bool = True) -> Ticked | None:
+        """One bounded pass; None if the last one was just now. ``hurry``: with what it has to leave for the next."""
         if self._last <= now < self._last + (_TICK_GAP_MORE if self._more else _TICK_GAP):
-            return Ticked()
+            return None
         self._more = False
         found: Counter[str] = Counter()
         outage = self._note_tick(now, found)

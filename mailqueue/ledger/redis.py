@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from mailqueue.ledger.base import Checkup, Draft, Settlement, Submission
+    from mailqueue.ledger.campaigns import Campaigns
     from mailqueue.outcome import Result
 
 __all__ = ["RedisLedger"]
@@ -347,6 +348,12 @@ class RedisLedger(Ledger):
             for relay, since, until, times, reason, prober, *latched in self._call("relay_states")
         )
         return {mark.relay: mark for mark in marks}
+
+    # -- beside the messages
+
+    @property
+    def campaigns(self) -> Campaigns:
+        raise NotImplementedError("campaigns are in memory only so far")
 
     # -- the store
 

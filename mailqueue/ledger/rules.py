@@ -9,7 +9,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from mailqueue.errors import IllegalTransition
+from mailqueue.ledger.campaigns import campaign_of
 from mailqueue.ledger.states import State
+from mailqueue.outcome import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,7 @@ __all__ = [
     "BLOB_TTL",
     "CRASH_WAIT",
     "EVENTS",
+    "KEPT_OCTETS",
     "KEY_OCTETS",
     "LATCHED_WAIT",
     "LIST_LOOKS",
@@ -31,6 +34,7 @@ __all__ = [
     "PROBE_WAIT",
     "REASON_ALONE",
     "REASON_ANSWER_LOST",
+    "REASON_CAMPAIGN_CANCELLED",
     "REASON_CANCELLED",
     "REASON_CRASHED",
     "REASON_ENVELOPE_LOST",
@@ -39,14 +43,18 @@ __all__ = [
     "REASON_LOST",
     "REASON_NOT_WRITTEN",
     "REASON_OCTETS",
+    "REASON_PARKED",
     "REASON_POISON",
     "REASON_REQUEUED",
     "REASON_UNHELD",
+    "REASON_UNPARKED",
     "REASON_UNPUBLISHED",
     "RESENDS",
     "RESOLUTIONS",
     "SETTLEMENT_STATES",
     "SHIFT",
+    "SUPPRESSED",
+    "SWEEP_NAMES",
     "TICK_BYTES",
     "TICK_GAP",
     "TICK_GAP_MORE",
@@ -54,6 +62,7 @@ __all__ = [
     "listable",
     "milliseconds",
     "nameable",
+    "reason_of",
     "resolvable",
     "settleable",
     "short",
@@ -94,8 +103,15 @@ TICK_BYTES = 2 * 1024 * 1024
 #: Octets of a reason. Longer values would turn a message's hash from a listpack into a table, at thrice the memory
 #: (hash-max-listpack-value is 64 by default in Redis and Valkey).
 REASON_OCTETS = 64
+#: Octets of a reply in a campaign's final record: with its letter 62, so that the hash that it is in stays a listpack.
+KEPT_OCTETS = 61
+#: Names of keys that one tick goes through where an ended campaign is dropped: half a millisecond of the store.
+SWEEP_NAMES = 1000
+#: What the reason begins with of a message that was cancelled because its address is on the suppression list.
+SUPPRESSED = "suppressed"
 
 REASON_ALONE = "suspect met in company; to be sent alone"
+REASON_CAMPAIGN_CANCELLED = "its campaign was cancelled"
 REASON_CANCELLED = "withdrawn"
 REASON_EXPIRED = "past its expires_at"
 REASON_REQUEUED = "requeued by hand"
@@ -106,7 +122,9 @@ REASON_ENVELOPE_LOST = "its envelope is not in the store"
 REASON_HELD = "answer lost three times; held instead of a third copy"
 REASON_LOST = "task lost by the broker"
 REASON_NOT_WRITTEN = "its last byte was not written after all"
+REASON_PARKED = "its campaign is paused"
 REASON_POISON = "poison: three crashes while alone in a worker"
+REASON_UNPARKED = "its campaign goes on"
 REASON_UNPUBLISHED = "its task could not be published"
 
 #: What ``counters()`` counts.
@@ -136,8 +154,10 @@ EVENTS = (
 
 #: What a settlement may say.
 SETTLEMENT_STATES = frozenset(
-    {State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.UNKNOWN, State.HELD, State.SENDING}
+    {State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.UNKNOWN, State.HELD, State.SENDING, State.CANCELLED}
 )
+
+_ANSWERED = frozenset({State.SENT, State.PARTIAL, State.FAILED})
 
 #: What an operator may say of a message whose answer was lost.
 RESOLUTIONS = frozenset({State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.HELD})
@@ -155,13 +175,22 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def short(reason: str) -> str:
-    """``reason`` as one line of at most REASON_OCTETS octets of UTF-8."""
+def short(reason: str, octets: int = REASON_OCTETS) -> str:
+    """``reason`` as one line of at most ``octets`` octets of UTF-8."""
     line = " ".join(reason.split())
     encoded = line.encode("utf-8", "backslashreplace")
-    if len(encoded) <= REASON_OCTETS:
+    if len(encoded) <= octets:
         return encoded.decode()
-    return encoded[: REASON_OCTETS - 3].decode("utf-8", "ignore") + "…"
+    return encoded[: octets - 3].decode("utf-8", "ignore") + "…"
+
+
+def reason_of(settlement: Settlement) -> str:
+    """Why, as it is kept. A campaign's message that ends keeps nothing but this, so there it is the relay's reply."""
+    if settlement.results and settlement.state in _ANSWERED and campaign_of(settlement.id):
+        replies = [each.reply for each in settlement.results.values() if each.verdict is not Verdict.ACCEPTED]
+        reply = replies[0] if replies else next(iter(settlement.results.values())).reply
+        return short(str(reply), KEPT_OCTETS)
+    return short(settlement.reason) if settlement.reason else ""
 
 
 def nameable(owner: str) -> None:

@@ -40,7 +40,11 @@ local function settle(m, state, results, due_in, reason)
   end
   local fields = {p = "answered", w = reason}
   keep_results(m, results, fields)
-  if state ~= "held" and not charged then fields.a = m.attempts + 1 end
+  if state == "cancelled" then
+    via[#via + 1] = "deferred"
+  elseif state ~= "held" and not charged then
+    fields.a = m.attempts + 1
+  end
   if state == "deferred" then
     -- From unknown and held a way leads to deferred directly.
     if m.state == "unknown" or m.state == "held" then via = nil end
