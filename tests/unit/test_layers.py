@@ -37,6 +37,11 @@ LAYERS: tuple[tuple[str, str], ...] = (
         mailqueue.rendered
         mailqueue.envelope mailqueue.codec mailqueue.digest""",
     ),
+    (
+        "what bulk mail makes messages of",
+        """mailqueue.bulk mailqueue.bulk.address mailqueue.bulk.recipients mailqueue.bulk.sandbox
+        mailqueue.bulk.template mailqueue.bulk.text""",
+    ),
     ("the ledger", "mailqueue.ledger"),
     ("the way to the broker", "mailqueue.confirms mailqueue.form mailqueue.publisher"),
     ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),

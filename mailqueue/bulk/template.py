@@ -1,0 +1,275 @@
+"""The template of a campaign: what is stored of it, and compiled, what makes a message of it for each recipient."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from mailqueue.blobs import Luggage
+from mailqueue.bulk.address import mailbox
+from mailqueue.bulk.sandbox import NOWHERE, Field, FieldKind, Origin, global_names
+from mailqueue.bulk.text import text_of
+from mailqueue.errors import RecipientError, TemplateError
+from mailqueue.mail.attachments import EmailAlternative
+from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
+from mailqueue.parts import Part, pack_attachment, unpack_attachment
+from mailqueue.precheck import passes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = ["Compiled", "Template", "pack_attachments"]
+
+#: Fields that have a place of their own, or that each message gets anew.
+_TAKEN: Final[Mapping[str, str]] = {
+    "subject": "subject",
+    "from": "from",
+    "to": "to",
+    "reply-to": "reply_to",
+    "cc": "",
+    "bcc": "",
+    "date": "",
+    "message-id": "",
+    "return-path": "",
+    "received": "",
+}
+_MIME: Final = ("content-", "mime-", "resent-")
+_HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,76}", re.ASCII)
+_EXACT: Final = 10**15  # above it, Python writes some floats another way, and thousands of digits not at all
+_ANY: Final = 10**6  # characters: no field varies
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message with blanks: every text is a Jinja2 template over the recipient's data.
+
+    ``text`` is made of ``html`` if there is none. ``to`` shows the address with a name beside it, as in
+    ``{{ name }} <{{ email }}>``; ``from_email`` is DEFAULT_FROM_EMAIL if it is empty. ``attachments`` are the same for
+    everybody: see ``pack_attachments``.
+    """
+
+    subject: str
+    text: str = ""
+    html: str = ""
+    from_email: str = ""
+    to: str = ""
+    reply_to: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+    attachments: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "text", "html", "from_email", "to"):
+            if not isinstance(value := getattr(self, name), str):
+                raise TypeError(f"{name} of a template is a str, not {type(value).__name__}")
+        if not isinstance(self.reply_to, tuple):
+            raise TypeError(f"reply_to of a template is a tuple, not {type(self.reply_to).__name__}")
+
+    def blobs(self) -> dict[str, int]:
+        """Octets of each large part that it refers to, by content hash."""
+        return {blob.sha256: blob.size for blob in chain.from_iterable(part.blobs() for part in self.attachments)}
+
+    def compile(
+        self, attachments: Mapping[str, bytes] = _NOTHING, *, origins: Mapping[str, Origin] = _NOTHING
+    ) -> Compiled:
+        """Make it ready to render.
+
+        Args:
+            attachments: the blobs of its large attachments by their content hashes; WireError if one is lacking.
+            origins: where the texts of its fields were read, for errors.
+
+        Raises:
+            TemplateError: a field is no template, or cannot become part of a message.
+            ImproperlyConfigured: Jinja2 is not installed.
+        """
+        return Compiled(self, [unpack_attachment(part, attachments) for part in self.attachments], origins)
+
+
+def pack_attachments(entries: Iterable[Any]) -> tuple[tuple[Part, ...], dict[str, bytes]]:
+    """Attachments as ``EmailMessage.attachments`` has them, as a template keeps them; and the large ones' blobs.
+
+    Raises InvalidMessage for content that is none, and what ``EmailMessage.attach()`` raises.
+    """
+    luggage = Luggage()
+    described = EmailMessage(from_email="-", attachments=entries).attachments
+    return tuple(pack_attachment(entry, luggage) for entry in described), luggage.blobs
+
+
+class Compiled:
+    """A template made ready: ``render`` gives the message for one recipient. It may be shared by threads."""
+
+    def __init__(self, template: Template, attachments: Sequence[Any], origins: Mapping[str, Origin]) -> None:
+        self._attachments = list(attachments)
+        #: Pictures that the HTML shows belong to it (RFC 2387); a file beside them is for itself.
+        related = bool(attachments) and all(_is_inline(entry) for entry in attachments)
+        self._mixed_subtype = "related" if related else EmailMessage.mixed_subtype
+
+        def field(name: str, source: str, kind: FieldKind = "line") -> Field:
+            return Field(name, source, kind, origins.get(name, NOWHERE))
+
+        self._subject = field("subject", template.subject)
+        self._text = field("text", template.text, "text") if template.text else None
+        self._html = field("html", template.html, "html") if template.html else None
+        self._from = _Mailbox(field("from", template.from_email)) if template.from_email else None
+        self._to = _Mailbox(field("to", template.to)) if template.to else None
+        self._reply_to = [_Mailbox(field("reply_to", source)) for source in template.reply_to]
+        self._headers = [(name, field(f"header {name}", source)) for name, source in template.headers.items()]
+        for name, entry in self._headers:
+            _refuse_header(name, entry)
+        if self._text is None and self._html is None:
+            raise TemplateError("it has neither text nor html", field="text")
+        if self._subject.constant == "":
+            raise self._subject.error("it is empty")
+        self._plan_check()
+
+    def variables(self) -> frozenset[str]:
+        """The names that the data must give; those that are tested first (``is defined``) are among them."""
+        return frozenset(chain.from_iterable(field.names for field in self._fields())) - {"email", "data"}
+
+    def render(self, address: str, data: Mapping[str, Any], extra: Mapping[str, Any] = _NOTHING) -> EmailMessage:
+        """The message for ``address``, a bare one as ``recipients.read`` gives it.
+
+        Templates see ``data``'s names, ``email`` (the address, unless the data say otherwise), ``data`` as a whole, and
+        ``extra``, which wins over all.
+
+        Raises:
+            TemplateError: with the field, and the line in it: a name is undefined, a value is none for its place.
+        """
+        variables = _variables(address, data, extra)
+        message = self._message(address, variables)
+        if self._attachments:
+            message.attachments = self._attachments.copy()
+            message.mixed_subtype = self._mixed_subtype
+        return message
+
+    def check(self, address: str, data: Mapping[str, Any], extra: Mapping[str, Any] = _NOTHING) -> None:
+        """The dry run of one recipient: raises what ``render`` would raise, or the building of its message.
+
+        Renders no more than it has to: where values are just put in, it is enough to look at them.
+        """
+        variables = _variables(address, data, extra)
+        if not self._is_sure(variables):
+            message = self._message(address, variables)
+            if not passes(message):
+                _build(message)
+            return
+        for box in self._boxes:
+            box.render(variables)
+        if self._to is not None:
+            self._recipient(address, variables)
+
+    # -- rendering
+
+    def _message(self, address: str, variables: dict[str, Any]) -> EmailMessage:
+        html = None if self._html is None else self._html.render(variables)
+        if self._text is not None:
+            text = self._text.render(variables)
+        else:
+            assert html is not None
+            text = text_of(html)
+        sender = None if self._from is None else self._from.render(variables)[0]
+        subject = self._render_subject(variables)
+        headers = {name: value for name, field in self._headers if (value := field.constant or field.render(variables))}
+        to = [address if self._to is None else self._recipient(address, variables)]
+        reply_to = [box.render(variables)[0] for box in self._reply_to]
+        if html is None:
+            return EmailMessage(subject, text, sender, to, headers=headers, reply_to=reply_to)
+        message = EmailMultiAlternatives(subject, text, sender, to, headers=headers, reply_to=reply_to)
+        message.alternatives = [EmailAlternative(html, "text/html")]
+        return message
+
+    def _render_subject(self, variables: dict[str, Any]) -> str:
+        subject = self._subject.constant or self._subject.render(variables)
+        if not subject:
+            raise self._subject.error("it comes out empty")
+        return subject
+
+    def _recipient(self, address: str, variables: dict[str, Any]) -> str:
+        assert self._to is not None
+        shown, spec = self._to.render(variables)
+        if spec != address:
+            raise self._to.field.error(f"it leads to {spec!r} instead of the recipient: end it in <{{{{ email }}}}>")
+        return shown
+
+    # -- the dry run
+
+    def _plan_check(self) -> None:
+        """Find out what can be seen of a recipient's values without rendering."""
+        fields = [field for _, field in self._headers]
+        fields += filter(None, (self._subject, self._text, self._html))
+        varying = [field for field in fields if field.constant is None]
+        self._boxes = [box for box in self._all_boxes() if box is not self._to]
+        self._sure_names = frozenset(chain.from_iterable(field.names for field in varying))
+        self._longest = min((field.longest for field in varying), default=_ANY)
+        if self._subject.constant is None and not self._subject.has_text:
+            self._longest = 0  # whether it comes out empty is seen by rendering alone
+
+    def _is_sure(self, variables: dict[str, Any]) -> bool:
+        """Whether every field surely renders but those that hold addresses: each puts in values that fit anywhere."""
+        longest = self._longest
+        if not longest:
+            return False
+        for name in self._sure_names:
+            value: Any = variables.get(name)
+            kind = type(value)
+            if kind is str:
+                if len(value) > longest or not value.isprintable():
+                    return False
+            elif not (kind is bool or ((kind is int or kind is float) and -_EXACT < value < _EXACT)):
+                return False
+        return True
+
+    def _fields(self) -> Iterator[Field]:
+        yield from filter(None, (self._subject, self._text, self._html))
+        yield from (field for _, field in self._headers)
+        yield from (box.field for box in self._all_boxes())
+
+    def _all_boxes(self) -> Iterator[_Mailbox]:
+        yield from filter(None, (self._from, self._to, *self._reply_to))
+
+
+class _Mailbox:
+    """A field that is one address, with or without a name; a constant one is read once."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self._constant = None if field.constant is None else self._read(field.constant)
+
+    def render(self, variables: dict[str, Any]) -> tuple[str, str]:
+        """As a header shows it, and its bare address; raises TemplateError."""
+        return self._constant or self._read(self.field.render(variables))
+
+    def _read(self, text: str) -> tuple[str, str]:
+        try:
+            return mailbox(text)
+        except RecipientError as error:
+            raise self.field.error(str(error)) from None
+
+
+def _variables(address: str, data: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {**global_names(), "data": data, "email": address, **data, **extra}
+
+
+def _refuse_header(name: str, field: Field) -> None:
+    if not _HEADER.fullmatch(name):
+        raise field.error(f"{name!r} is no name of a header: letters, digits and hyphens")
+    lower = name.lower()
+    if lower in _TAKEN or lower.startswith(_MIME):
+        place = _TAKEN.get(lower)
+        raise field.error(
+            f"give it as {place!r}, not among the headers" if place else "mailqueue sets it for each mail"
+        )
+
+
+def _is_inline(entry: Any) -> bool:
+    return not isinstance(entry, tuple) and "Content-ID" in entry
+
+
+def _build(message: EmailMessage) -> None:
+    """Build what does not pass at a glance, to see whether it can be."""
+    try:
+        message.message()
+    except ValueError as error:
+        raise TemplateError(f"no message can be made of it: {error}") from error

@@ -1,0 +1,201 @@
+"""What a template makes of a recipient's data, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from mailqueue.bulk.sandbox import Origin
+from mailqueue.bulk.template import Template, pack_attachments
+from mailqueue.errors import TemplateError
+from mailqueue.mail import EmailMessage, EmailMultiAlternatives
+from mailqueue.mail.write import write
+from mailqueue.precheck import passes
+
+JANE = "jane@example.org"
+
+
+def rendered(data=None, /, **fields):
+    return Template(**{"subject": "News", "text": "Hello", **fields}).compile().render(JANE, data or {})
+
+
+def refused(data=None, /, **fields):
+    compiled = Template(**{"subject": "News", "text": "Hello", **fields}).compile()
+    with pytest.raises(TemplateError) as caught:
+        compiled.render(JANE, data or {})
+    with pytest.raises(TemplateError, match=re.escape(str(caught.value))):
+        compiled.check(JANE, data or {})
+    return caught.value
+
+
+def test_every_field_is_a_template():
+    message = rendered(
+        {"name": "Jane", "id": 7},
+        subject="{{ name }}, news",
+        text="Dear {{ name }}\n",
+        html="<p>Dear {{ name }}</p>",
+        from_email="{{ name }}'s friends <news@example.com>",
+        to="{{ name }} <{{ email }}>",
+        reply_to=("desk+{{ id }}@example.com",),
+        headers={"X-Id": "{{ id }}"},
+    )
+    assert type(message) is EmailMultiAlternatives
+    assert (message.subject, message.body) == ("Jane, news", "Dear Jane\n")
+    assert message.alternatives == [("<p>Dear Jane</p>", "text/html")]
+    assert message.from_email == "Jane's friends <news@example.com>"
+    assert message.to == ["Jane <jane@example.org>"]
+    assert message.reply_to == ["desk+7@example.com"]
+    assert message.extra_headers == {"X-Id": "7"}
+    assert passes(message)
+    assert write(message) is not None
+
+
+def test_without_html_it_is_a_plain_message():
+    message = rendered(text="Hello {{ email }}")
+    assert type(message) is EmailMessage
+    assert message.body == "Hello jane@example.org"
+
+
+def test_without_text_it_is_made_of_the_html():
+    message = rendered({"name": "A & B"}, text="", html="<p>Dear <b>{{ name }}</b></p>")
+    assert message.body == "Dear A & B\n"
+
+
+def test_only_html_is_escaped():
+    message = rendered({"name": "<b>"}, subject="{{ name }}", text="{{ name }}", html="{{ name }}")
+    assert (message.subject, message.body, message.alternatives[0][0]) == ("<b>", "<b>", "&lt;b&gt;")
+
+
+def test_extra_wins_over_the_data():
+    compiled = Template(subject="x", text="{{ url }}").compile()
+    assert compiled.render(JANE, {"url": "theirs"}, {"url": "ours"}).body == "ours"
+    compiled.check(JANE, {}, {"url": "ours"})
+
+
+def test_names_that_are_no_identifiers_are_reached_through_data():
+    assert rendered({"First name": "Jane"}, text="{{ data['First name'] }}").body == "Jane"
+
+
+def test_a_key_is_no_method():
+    assert rendered({"order": {"items": 3}}, text="{{ order.items }}").body == "3"
+
+
+def test_a_folded_subject_is_one_line():
+    assert rendered({"n": 2}, subject="\n  News of\n  {{ n }}\n  {% if n %}\n days\n{% endif %}\n").subject == (
+        "News of 2 days"
+    )
+
+
+def test_an_empty_header_is_left_out():
+    assert rendered({"x": ""}, headers={"X-A": "{{ x }}", "X-B": "b"}).extra_headers == {"X-B": "b"}
+
+
+@pytest.mark.parametrize("field", ["subject", "from_email", "to"])
+def test_a_line_break_in_the_data_is_no_header(field):
+    error = refused({"name": "Jane\r\nBcc: eve@example.org"}, **{field: "{{ name }} <{{ email }}>"})
+    assert "line break" in str(error)
+
+
+def test_a_missing_name_is_told_with_its_line_and_the_nearest():
+    error = refused({"name": "Jane"}, text="Hello,\n\n{% if 1 %}\n{{ nmae }}{% endif %}")
+    assert (error.field, error.line) == ("text", 4)
+    assert str(error) == "text, line 4: 'nmae' is undefined; did you mean name?"
+
+
+def test_a_missing_key_is_told():
+    error = refused({"order": {"id": 1}}, html="<p>\n{{ order.total }}")
+    assert (error.field, error.line) == ("html", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{{ nothing }}", "null"),
+        ("{{ 1 / zero }}", "ZeroDivisionError"),
+        ("{{ name.__class__ }}", "unsafe"),
+        ("{{ name.upper }}", "upper is a function"),
+        ("{{ 'x' * 1000000 }}", "100000 is the limit"),
+        ("{{ 10 ** 1000 }}", "100 is the limit"),
+        ("{% for i in range(1000000) %}x{% endfor %}", "(?i)range"),
+        ("{% for i in range(100000) %}{{ name }} and a lot more{% endfor %}", "more than 1000000 octets"),
+        ("{{ nul }}", "NUL"),
+        ("{{ half }}", "half a character"),
+    ],
+)
+def test_what_cannot_be_put_out(text, why):
+    data = {"nothing": None, "zero": 0, "name": "Jane", "nul": "\0", "half": "\ud800"}
+    with pytest.raises(TemplateError, match=why):
+        rendered(data, text=text)
+    with pytest.raises(TemplateError, match=why):
+        Template(subject="News", text=text).compile().check(JANE, data)
+
+
+def test_a_mail_goes_to_nobody_else():
+    assert "eve@example.org" in str(refused(to="Jane <eve@example.org>"))
+
+
+def test_an_empty_subject_is_refused():
+    assert "empty" in str(refused({"x": ""}, subject="{{ x }}"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "line", "why"),
+    [
+        ({"text": "a\n{{ b"}, "text", 2, "end of print statement"),
+        ({"html": "a\n{% if %}"}, "html", 2, "."),
+        ({"text": "\n{% include 'x' %}"}, "text", 2, "include is not possible"),
+        ({"text": "{% extends 'x' %}"}, "text", 1, "extends is not possible"),
+        ({"text": "{% from 'x' import y %}"}, "text", 1, "import is not possible"),
+        ({"text": "{{ x|nofilter }}"}, "text", 1, "nofilter"),
+        ({"text": ""}, "text", None, "neither text nor html"),
+        ({"subject": " "}, "subject", None, "empty"),
+        ({"from_email": "nobody"}, "from", None, "no address"),
+        ({"headers": {"X Y": "a"}}, "header X Y", None, "no name of a header"),
+        ({"headers": {"Subject": "a"}}, "header Subject", None, "give it as 'subject'"),
+        ({"headers": {"Bcc": "a@x.org"}}, "header Bcc", None, "mailqueue sets it"),
+        ({"headers": {"Content-Type": "a"}}, "header Content-Type", None, "mailqueue sets it"),
+    ],
+)
+def test_a_bad_template_does_not_compile(fields, field, line, why):
+    template = Template(**{"subject": "News", "text": "Hello", **fields})
+    with pytest.raises(TemplateError, match=why) as caught:
+        template.compile()
+    assert (caught.value.field, caught.value.line) == (field, line)
+
+
+def test_errors_count_lines_of_the_file_if_there_is_one():
+    template = Template(subject="News", text="a\n{{ b }}")
+    compiled = template.compile(origins={"text": Origin("news.toml", 10)})
+    with pytest.raises(TemplateError, match=r"news.toml, text, line 11: 'b' is undefined"):
+        compiled.render(JANE, {})
+
+
+def test_variables_are_what_the_data_must_give():
+    template = Template(
+        subject="{{ a }}",
+        text="{% set b = c %}{{ b }}{% for d in e %}{{ d.f }}{% endfor %}{{ range(2) }}{{ email }}",
+        headers={"X": "{{ g }}"},
+        from_email="{{ h }} <a@b.c>",
+    )
+    assert template.compile().variables() == {"a", "c", "e", "g", "h"}
+
+
+def test_it_comes_back_from_json():
+    parts, _ = pack_attachments([("a.txt", "text", "text/plain")])
+    template = Template(subject="News", text="Hello", headers={"X": "y"}, reply_to=("a@b.c",), attachments=parts)
+    assert msgspec.json.decode(msgspec.json.encode(template), type=Template) == template
+    assert msgspec.json.encode(Template(subject="News", text="Hi")) == b'{"subject":"News","text":"Hi"}'
+
+
+def test_attachments_are_shared_and_large_ones_are_blobs():
+    pdf = b"%PDF" * 20_000
+    parts, blobs = pack_attachments([("a.pdf", pdf, "application/pdf")])
+    template = Template(subject="News", text="Hello", attachments=parts)
+    assert template.blobs() == {key: len(pdf) for key in blobs}
+    compiled = template.compile(blobs)
+    first, second = compiled.render(JANE, {}), compiled.render("joe@example.org", {})
+    assert first.attachments == [("a.pdf", pdf, "application/pdf")]
+    assert first.attachments[0][1] is second.attachments[0][1]
+    assert first.attachments is not second.attachments
