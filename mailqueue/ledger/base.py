@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mailqueue.ledger.campaigns import Campaigns
+    from mailqueue.ledger.schedules import Schedules
     from mailqueue.ledger.states import State
     from mailqueue.outcome import Result
 
@@ -463,6 +464,11 @@ class Ledger(abc.ABC):
     @abc.abstractmethod
     def campaigns(self) -> Campaigns:
         """The campaigns of bulk mail."""
+
+    @property
+    @abc.abstractmethod
+    def schedules(self) -> Schedules:
+        """What is started again and again."""
 
     # -- the store
 

@@ -26,6 +26,7 @@ from mailqueue.ledger.base import (
 from mailqueue.ledger.book import ANSWERED, BEGUN, CLAIMED, LOST, Blob, Book, Record
 from mailqueue.ledger.hands import Hands
 from mailqueue.ledger.memory_campaigns import MemoryCampaigns
+from mailqueue.ledger.memory_schedules import MemorySchedules
 from mailqueue.ledger.recovery import Recovery
 from mailqueue.ledger.relaybook import RelayBook
 from mailqueue.ledger.results import decode_results, encode_results
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Acceptance, Draft, RelayMark, Setback, Settlement, Submission
     from mailqueue.ledger.campaigns import Campaigns
+    from mailqueue.ledger.schedules import Schedules
     from mailqueue.outcome import Result
 
 __all__ = ["MemoryLedger"]
@@ -71,6 +73,7 @@ class MemoryLedger(Ledger):
         self._relays = RelayBook(self._lease, self._book.retention)
         self._lock = threading.RLock()
         self._campaigns = MemoryCampaigns(self._book, self._call)
+        self._schedules = MemorySchedules(self._call, self._lease)
 
     def __repr__(self) -> str:
         return f"<MemoryLedger of {len(self._book.records)} messages>"
@@ -387,6 +390,10 @@ class MemoryLedger(Ledger):
     @property
     def campaigns(self) -> Campaigns:
         return self._campaigns
+
+    @property
+    def schedules(self) -> Schedules:
+        return self._schedules
 
     # -- the store
 

@@ -25,6 +25,7 @@ from mailqueue.ledger.base import (
     Ticked,
 )
 from mailqueue.ledger.client import Client
+from mailqueue.ledger.redis_schedules import RedisSchedules
 from mailqueue.ledger.results import decode_results, encode_results
 from mailqueue.ledger.states import State
 from mailqueue.ledger.trouble import explain, is_fault
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Checkup, Draft, Settlement, Submission
     from mailqueue.ledger.campaigns import Campaigns
+    from mailqueue.ledger.schedules import Schedules
     from mailqueue.outcome import Result
 
 __all__ = ["RedisLedger"]
@@ -82,6 +84,7 @@ class RedisLedger(Ledger):
         # Of the calls that a message's begin stands or falls with: one that we gave up, and asked again over another
         # connection, may still reach the store, and then it must not undo what came after it.
         self._numbers = itertools.count(1)
+        self._schedules = RedisSchedules(self._call)
 
     def __repr__(self) -> str:
         return f"<RedisLedger {self._prefix}* at {self._where}>"
@@ -354,6 +357,10 @@ class RedisLedger(Ledger):
     @property
     def campaigns(self) -> Campaigns:
         raise NotImplementedError("campaigns are in memory only so far")
+
+    @property
+    def schedules(self) -> Schedules:
+        return self._schedules
 
     # -- the store
 
