@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mailqueue.ledger.campaigns import Campaigns
     from mailqueue.ledger.schedules import Schedules
     from mailqueue.ledger.states import State
+    from mailqueue.ledger.suppressions import Suppressions
     from mailqueue.outcome import Result
 
 __all__ = [
@@ -231,6 +232,8 @@ class Checkup:
 
 class Ledger(abc.ABC):
     """The durable record of every message, shared by producers and workers."""
+
+    suppressions: Suppressions  #: addresses and domains that bulk mail does not go to
 
     # -- producer
 

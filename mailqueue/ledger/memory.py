@@ -27,6 +27,7 @@ from mailqueue.ledger.book import ANSWERED, BEGUN, CLAIMED, LOST, Blob, Book, Re
 from mailqueue.ledger.hands import Hands
 from mailqueue.ledger.memory_campaigns import MemoryCampaigns
 from mailqueue.ledger.memory_schedules import MemorySchedules
+from mailqueue.ledger.memory_suppressions import MemorySuppressions
 from mailqueue.ledger.recovery import Recovery
 from mailqueue.ledger.relaybook import RelayBook
 from mailqueue.ledger.results import decode_results, encode_results
@@ -74,6 +75,7 @@ class MemoryLedger(Ledger):
         self._lock = threading.RLock()
         self._campaigns = MemoryCampaigns(self._book, self._call)
         self._schedules = MemorySchedules(self._call, self._lease)
+        self.suppressions = MemorySuppressions(self._call)
 
     def __repr__(self) -> str:
         return f"<MemoryLedger of {len(self._book.records)} messages>"

@@ -26,6 +26,7 @@ from mailqueue.ledger.base import (
 )
 from mailqueue.ledger.client import Client
 from mailqueue.ledger.redis_schedules import RedisSchedules
+from mailqueue.ledger.redis_suppressions import RedisSuppressions
 from mailqueue.ledger.results import decode_results, encode_results
 from mailqueue.ledger.states import State
 from mailqueue.ledger.trouble import explain, is_fault
@@ -85,6 +86,7 @@ class RedisLedger(Ledger):
         # connection, may still reach the store, and then it must not undo what came after it.
         self._numbers = itertools.count(1)
         self._schedules = RedisSchedules(self._call)
+        self.suppressions = RedisSuppressions(self._call, self._execute, self._prefix)
 
     def __repr__(self) -> str:
         return f"<RedisLedger {self._prefix}* at {self._where}>"
