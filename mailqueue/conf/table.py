@@ -26,8 +26,10 @@ from mailqueue.conf.kinds import (
     Text,
     Whole,
 )
+from mailqueue.conf.limits import DomainLimits, RateLimits, Relays, WarmUpDays
 from mailqueue.conf.url import REDIS_SCHEMES, for_kombu, for_redis
 from mailqueue.lanes import LANES
+from mailqueue.presets import PRESETS
 
 __all__ = ["QUEUE_BACKEND", "REPLACED_BY_MAILERS", "SETTINGS", "SMTP_BACKEND", "Setting"]
 
@@ -46,6 +48,11 @@ _RELAY_OPTIONS: dict[str, Kind] = {
     "window": Whole(high=1000),
     "retry_delays": Numbers(),
     "max_age": Number(),
+    "rates": RateLimits(),
+    "domains": DomainLimits(),
+    "warm_up": WarmUpDays(),
+    "urgent_share": Whole(low=0, high=50),
+    "preset": Choice(options=tuple(PRESETS)),
 }
 _LANE_OPTIONS: dict[str, Kind] = {
     "retry_delays": Numbers(),
@@ -195,7 +202,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAILQUEUE_MAX_RECIPIENTS", Whole(), "recipients", 1000, "The most recipients of one message."),
     Setting(
         "MAILQUEUE_RELAYS",
-        Entries(options=_RELAY_OPTIONS),
+        Relays(options=_RELAY_OPTIONS),
         "JSON",
         {},
         "What is different for single relays, by their aliases.",

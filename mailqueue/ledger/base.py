@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mailqueue.ledger.campaigns import Campaigns
+    from mailqueue.ledger.rates import Rates
     from mailqueue.ledger.schedules import Schedules
     from mailqueue.ledger.states import State
     from mailqueue.ledger.suppressions import Suppressions
@@ -472,6 +473,11 @@ class Ledger(abc.ABC):
     @abc.abstractmethod
     def schedules(self) -> Schedules:
         """What is started again and again."""
+
+    @property
+    @abc.abstractmethod
+    def rates(self) -> Rates:
+        """The rate limits, for the whole fleet."""
 
     # -- the store
 

@@ -26,6 +26,7 @@ from mailqueue.ledger.base import (
 from mailqueue.ledger.book import ANSWERED, BEGUN, CLAIMED, LOST, Blob, Book, Record
 from mailqueue.ledger.hands import Hands
 from mailqueue.ledger.memory_campaigns import MemoryCampaigns
+from mailqueue.ledger.memory_rates import MemoryRates
 from mailqueue.ledger.memory_schedules import MemorySchedules
 from mailqueue.ledger.memory_suppressions import MemorySuppressions
 from mailqueue.ledger.recovery import Recovery
@@ -76,6 +77,7 @@ class MemoryLedger(Ledger):
         self._campaigns = MemoryCampaigns(self._book, self._call)
         self._schedules = MemorySchedules(self._call, self._lease)
         self.suppressions = MemorySuppressions(self._call)
+        self._rates = MemoryRates(self._call)
 
     def __repr__(self) -> str:
         return f"<MemoryLedger of {len(self._book.records)} messages>"
@@ -396,6 +398,10 @@ class MemoryLedger(Ledger):
     @property
     def schedules(self) -> Schedules:
         return self._schedules
+
+    @property
+    def rates(self) -> MemoryRates:
+        return self._rates
 
     # -- the store
 

@@ -25,6 +25,7 @@ from mailqueue.ledger.base import (
     Ticked,
 )
 from mailqueue.ledger.client import Client
+from mailqueue.ledger.redis_rates import RedisRates
 from mailqueue.ledger.redis_schedules import RedisSchedules
 from mailqueue.ledger.redis_suppressions import RedisSuppressions
 from mailqueue.ledger.results import decode_results, encode_results
@@ -87,6 +88,7 @@ class RedisLedger(Ledger):
         self._numbers = itertools.count(1)
         self._schedules = RedisSchedules(self._call)
         self.suppressions = RedisSuppressions(self._call, self._execute, self._prefix)
+        self._rates = RedisRates(self._call)
 
     def __repr__(self) -> str:
         return f"<RedisLedger {self._prefix}* at {self._where}>"
@@ -363,6 +365,10 @@ class RedisLedger(Ledger):
     @property
     def schedules(self) -> Schedules:
         return self._schedules
+
+    @property
+    def rates(self) -> RedisRates:
+        return self._rates
 
     # -- the store
 

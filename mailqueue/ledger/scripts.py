@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-from mailqueue.ledger import rules
+from mailqueue.ledger import rates, rules
 from mailqueue.ledger.states import TRANSITIONS
 
 __all__ = ["OPERATIONS", "Script", "load"]
@@ -28,6 +28,13 @@ OPERATIONS = (
     "list",
     "owners",
     "put_blobs",
+    "rates_give_back",
+    "rates_leave",
+    "rates_limited",
+    "rates_override",
+    "rates_slow_down",
+    "rates_states",
+    "rates_take",
     "record",
     "relay_probe",
     "relay_recovered",
@@ -55,6 +62,9 @@ OPERATIONS = (
 #: Constants of ``rules`` in seconds there and in milliseconds in the scripts.
 _TIMES = ("BARRIER_GAP_MAX", "CRASH_WAIT", "LATCHED_WAIT", "OUTAGE", "PROBE_WAIT", "SHIFT", "TICK_GAP", "TICK_GAP_MORE")
 _PLAIN = ("BLOB_TTL", "PACK_BYTES", "PACK_MESSAGES", "POISON_CRASHES", "RESENDS", "TICK_BYTES")
+#: Constants of ``rates``, where they have no prefix: in seconds there and in milliseconds in the scripts, and as they are.
+_RATE_TIMES = ("HOLD", "IDLE", "KNOWN", "OBSERVED", "QUIET", "RECOVERY_STEP", "WAIT_HELD")
+_RATE_PLAIN = ("AHEAD", "BURST", "LEAST_SEEN", "LOWEST", "RECOVERY", "SLOTS")
 _NEEDS = re.compile(r"-- needs: (.+)\n")
 _WORDS = re.compile(r"\w+")
 
@@ -91,6 +101,8 @@ def _constants(body: str) -> str:
     """Definitions of the generated constants that ``body`` uses: a script runs them at every call."""
     values = {name: str(rules.milliseconds(getattr(rules, name))) for name in _TIMES}
     values |= {name: str(getattr(rules, name)) for name in _PLAIN}
+    values |= {f"RATE_{name}": str(rules.milliseconds(getattr(rates, name))) for name in _RATE_TIMES}
+    values |= {f"RATE_{name}": repr(getattr(rates, name)) for name in _RATE_PLAIN}
     values |= {name: f'"{getattr(rules, name)}"' for name in rules.__all__ if name.startswith("REASON_")}
     values["WAYS"] = _ways()
     used = set(_WORDS.findall(body))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LAYERS: tuple[tuple[str, str], ...] = (
     (
         "words",
-        "mailqueue.errors mailqueue.smtp.reply mailqueue.outcome mailqueue.lanes mailqueue.rate mailqueue.ledger.states",
+        "mailqueue.errors mailqueue.smtp.reply mailqueue.outcome mailqueue.lanes mailqueue.presets mailqueue.rate mailqueue.ledger.states",
     ),
     ("settings", "mailqueue.conf"),
     ("SMTP", "mailqueue.smtp"),
@@ -45,7 +45,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("the ledger", "mailqueue.ledger"),
     ("the way to the broker", "mailqueue.confirms mailqueue.form mailqueue.publisher"),
     ("what waits for the ledger", "mailqueue.spoolfile mailqueue.spool"),
-    ("when to try again", "mailqueue.retry"),
+    ("when to try again, and how fast", "mailqueue.limits mailqueue.retry"),
     (
         "the way in",
         """mailqueue.ids mailqueue.report mailqueue.route mailqueue.schedule mailqueue.transaction mailqueue.shipment

@@ -10,7 +10,7 @@ import pytest
 from mailqueue.ledger import rules, scripts
 from mailqueue.ledger.states import TRANSITIONS, State
 
-PARTS = {"common", "hands", "marks", "moves", "relays", "schedules", "suppressions"}
+PARTS = {"common", "hands", "marks", "moves", "rates", "relays", "schedules", "suppressions"}
 
 
 def files():

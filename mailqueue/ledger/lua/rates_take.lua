@@ -1,0 +1,50 @@
+-- needs: common rates
+-- Permits for messages to be sent now. Reply, a line per domain: granted, ms to wait, messages a second ("inf"), and 1
+-- if its connections are limited; and a last line that says that of the relay.
+-- ARGV: relay, owner, urgent, share of a quota kept for that, the relay's limits, the same as they are written, then for
+-- each domain: its name, how many, its limits, whether they name it.
+
+local relay, owner, urgent = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == "1"
+local share, text, written = tonumber(ARGV[FIRST + 3]), ARGV[FIRST + 4], ARGV[FIRST + 5]
+
+even_when_full()
+local overrides, slowed, held = load_overrides(relay), load_slowed(relay), load_held(relay)
+local whole = open_account(relay, "", limits_of(overrides, "", text, true), nil, urgent, share)
+local whole_free = may_hold(held, "", whole.connections, owner)
+
+local asked = {}
+for place = FIRST + 6, #ARGV, 4 do
+  local domain, number, said, exact = ARGV[place], tonumber(ARGV[place + 1]), ARGV[place + 2], ARGV[place + 3] == "1"
+  local limits = limits_of(overrides, domain, said, exact)
+  local a = open_account(relay, domain, limits, slowed[domain], urgent, share)
+  a.domain, a.number, a.granted = domain, number, 0
+  if whole_free and may_hold(held, domain, a.connections, owner) then
+    a.granted = math.min(number, room(a), room(whole))
+  end
+  if a.granted > 0 then
+    charge(a, a.granted)
+    charge(whole, a.granted)
+    hold(held, domain, a.connections, owner)
+    hold(held, "", whole.connections, owner)
+  end
+  close_account(a)
+  asked[#asked + 1] = a
+end
+close_account(whole)
+call("ZADD", RATES, now, relay)
+call("HSET", rate_key("known", relay), "limits", overrides[""] and overrides["@own"] or written)
+call("PEXPIRE", rate_key("known", relay), RATE_KNOWN)
+
+local reply = {}
+for _, a in ipairs(asked) do
+  local wait = 0
+  if a.granted < a.number then
+    wait = math.max(time_to_wait(a), time_to_wait(whole))
+    if not whole_free or not may_hold(held, a.domain, a.connections, owner) then wait = math.max(wait, RATE_WAIT_HELD) end
+  end
+  local rate = math.min(a.rate, whole.rate)
+  local shown = rate < NEVER and string.format("%.17g", rate) or "inf"
+  reply[#reply + 1] = string.format("%d %d %s %d", a.granted, wait, shown, a.connections and 1 or 0)
+end
+reply[#reply + 1] = whole.connections and "1" or "0"
+return table.concat(reply, "\n")
