@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from mailqueue.envelope import VERSION, Envelope
+from mailqueue.bulkenvelope import BULK_VERSION, AnyEnvelope
+from mailqueue.envelope import VERSION
 from mailqueue.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion, WireError
 
 __all__ = ["MAX_ENVELOPE_BYTES", "Parcel", "decode", "encode"]
@@ -28,7 +29,8 @@ _SMALL_BYTES: Final = 16 * 1024
 _PARCEL_VERSION: Final = 1
 
 _encoder: Final = msgspec.json.Encoder()
-_decoder: Final = msgspec.json.Decoder(Envelope)
+_decoder: Final[msgspec.json.Decoder[AnyEnvelope]] = msgspec.json.Decoder(AnyEnvelope)
+_VERSIONS: Final = (VERSION, BULK_VERSION)
 
 
 class _Versioned(msgspec.Struct):
@@ -38,7 +40,7 @@ class _Versioned(msgspec.Struct):
 _version_decoder: Final = msgspec.json.Decoder(_Versioned)
 
 
-def encode(envelope: Envelope) -> bytes:
+def encode(envelope: AnyEnvelope) -> bytes:
     """Return ``envelope`` as bytes.
 
     Raises:
@@ -58,8 +60,8 @@ def encode(envelope: Envelope) -> bytes:
     return _compress(data) if len(data) > _COMPRESS_ABOVE else data
 
 
-def decode(data: bytes) -> Envelope:
-    """Return the envelope that ``data`` encodes.
+def decode(data: bytes) -> AnyEnvelope:
+    """Return the envelope that ``data`` encodes, of whichever version.
 
     Raises:
         UnsupportedVersion: for an envelope of a version that this release does not know.
@@ -96,8 +98,8 @@ def _check_version(text: bytes) -> None:
         version = _version_decoder.decode(text).v
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
-    if version != VERSION:
-        raise UnsupportedVersion(f"an envelope of version {version!r}, and this release knows 1", version=version)
+    if version not in _VERSIONS:
+        raise UnsupportedVersion(f"an envelope of version {version!r}, and this release knows 1 and 2", version=version)
 
 
 @dataclass(frozen=True, slots=True)

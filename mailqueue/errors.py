@@ -125,14 +125,26 @@ class TemplateError(InvalidMessage):
 
 
 class RecipientError(InvalidMessage):
-    """A recipient of a campaign that cannot be used. ``row`` counts from 1, ``column`` is the field's name."""
+    """A recipient of a campaign that cannot be used. ``row`` counts from 1, ``column`` is the field's name.
 
-    def __init__(self, message: str, *, row: int = 0, column: str = "", file: str = "") -> None:
+    ``errors`` are those of all recipients that cannot be used, the first 1,000, if they were looked for together.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        row: int = 0,
+        column: str = "",
+        file: str = "",
+        errors: Iterable[RecipientError] = (),
+    ) -> None:
         at = ", ".join(filter(None, (file, f"row {row}" if row else "", f"column {column}" if column else "")))
         super().__init__(f"{at}: {message}" if at else message)
         self.row = row
         self.column = column
         self.file = file
+        self.errors = tuple(errors)
 
 
 class CampaignConflict(InvalidMessage):

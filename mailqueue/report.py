@@ -11,7 +11,7 @@ from mailqueue.errors import WireError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailqueue.envelope import Envelope
+    from mailqueue.bulkenvelope import AnyEnvelope
     from mailqueue.ledger.base import Entry
     from mailqueue.ledger.states import State
     from mailqueue.outcome import Verdict
@@ -77,7 +77,7 @@ class MessageStatus:
         )
 
 
-def _open(entry: Entry) -> Envelope | None:
+def _open(entry: Entry) -> AnyEnvelope | None:
     if entry.envelope is None:
         return None
     try:

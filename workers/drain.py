@@ -8,22 +8,21 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mailqueue import codec
-from mailqueue.envelope import Envelope, unpack
 from mailqueue.errors import LedgerUnavailable, UnsupportedVersion, WireError
-from mailqueue.ledger.base import Grant, Settlement, Submission
-from mailqueue.ledger.states import State
-from mailqueue.mail.render import fix
+from mailqueue.ledger.base import Submission
 from workers import deliver
-from workers.batch import Attempt, Batch
+from workers.batch import Batch
 from workers.lookout import Lookout
+from workers.unpacking import Opened, hold, release, slices, unpack_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from mailqueue.codec import Parcel
+    from mailqueue.ledger.base import Grant
     from workers.process import Process
     from workers.tap import Tap
 
@@ -32,16 +31,6 @@ __all__ = ["drain"]
 logger = logging.getLogger(__name__)
 
 LONGEST_RUN = 10.0  # s that one task goes on taking batches
-HOURLY = 3600.0  # s, between tries at a message that meets a bug of ours, at most
-MENDED_BY = 86400.0  # s, the age at which it is held: a bad deploy is found and undone by then, about 30 tries later
-
-
-class _Opened(NamedTuple):
-    """A message that was granted and can be read; ``parts`` are the octets of its large parts, by their hashes."""
-
-    grant: Grant
-    envelope: Envelope
-    parts: dict[str, int]
 
 
 def drain(parcel: Parcel, process: Process) -> None:
@@ -84,16 +73,16 @@ def _deliver(process: Process, batch: Batch, lookout: Lookout, first: Parcel, le
             if further:
                 opened += _claim(process, batch, further)
         delivery = deliver.Delivery(process, batch, lookout)
-        for number, part in enumerate(_slices(opened, process.batch_bytes)):
+        for number, part in enumerate(slices(opened, process.batch_bytes)):
             if number and delivery.must_stop():
-                _release(process, batch, batch.waiting())
+                release(process, batch, batch.waiting())
                 break
-            delivery.run(_unpack(process, batch, part))
+            delivery.run(unpack_all(process, batch, part))
     except LedgerUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary of a task: what a bug leaves claimed would wait for its lease
         logger.error("action=batch_failed lane=%s reason=%s", batch.lane, deliver.where(error))  # noqa: TRY400 - as `where` says
-        _release(process, batch, batch.waiting(), deliver.LATER, type(error).__name__)
+        release(process, batch, batch.waiting(), deliver.LATER, type(error).__name__)
         return False
     logger.info(
         "action=batch_done lane=%s messages=%d seconds=%.3f", batch.lane, len(opened), time.monotonic() - started
@@ -132,7 +121,7 @@ def _octets(parcel: Parcel) -> int:
     return sum(len(envelope) for _id, envelope in parcel.items)
 
 
-def _claim(process: Process, batch: Batch, parcels: Sequence[Parcel]) -> list[_Opened]:
+def _claim(process: Process, batch: Batch, parcels: Sequence[Parcel]) -> list[Opened]:
     """Claim the messages of ``parcels``; those granted and readable come back, without their large parts."""
     envelopes = dict(item for parcel in parcels for item in parcel.items)
     number = max(parcel.number for parcel in parcels)
@@ -187,78 +176,16 @@ def _restore(process: Process, lane: str, lost: dict[str, bytes]) -> list[str]:
     return restored
 
 
-def _open(process: Process, batch: Batch, granted: Sequence[Grant], envelopes: dict[str, bytes]) -> list[_Opened]:
+def _open(process: Process, batch: Batch, granted: Sequence[Grant], envelopes: dict[str, bytes]) -> list[Opened]:
     """Read the envelopes of grants; what cannot be read is held, with the reason."""
-    opened: list[_Opened] = []
+    opened: list[Opened] = []
     for grant in granted:
         try:
             envelope = codec.decode(envelopes[grant.id])
         except UnsupportedVersion as error:
-            _hold(process, batch, grant, f"envelope of version {error.version}, which this worker does not know")
+            hold(process, batch, grant, f"envelope of version {error.version}, which this worker does not know")
         except WireError as error:
-            _hold(process, batch, grant, f"envelope unreadable: {error}")
+            hold(process, batch, grant, f"envelope unreadable: {error}")
         else:
-            opened.append(_Opened(grant, envelope, envelope.sizes()))
+            opened.append(Opened(grant, envelope, envelope.sizes()))
     return opened
-
-
-def _slices(opened: Sequence[_Opened], limit: int) -> Iterator[list[_Opened]]:
-    """Divide a batch so that the large parts of each slice have ``limit`` octets in all, or are those of one message."""
-    part: list[_Opened] = []
-    sizes: dict[str, int] = {}
-    for each in opened:
-        if each.parts:
-            with_it = sizes | each.parts
-            if part and sum(with_it.values()) > limit:
-                yield part
-                part, with_it = [], each.parts
-            sizes = with_it
-        part.append(each)
-    if part:
-        yield part
-
-
-def _unpack(process: Process, batch: Batch, opened: Sequence[_Opened]) -> list[Attempt]:
-    """Make attempts of what is still ours; what cannot be put together is held, with the reason."""
-    opened = [each for each in opened if batch.holds(each.grant.id)]
-    hashes = [key for each in opened for key in each.parts]
-    blobs = process.surely(process.blobs.get, hashes) if hashes else {}
-    attempts: list[Attempt] = []
-    for grant, envelope, parts in opened:
-        if parts and not parts.keys() <= blobs.keys():
-            _hold(process, batch, grant, "a large part of it is not in the ledger")
-            continue
-        try:
-            message = unpack(envelope, blobs)
-        except WireError as error:
-            _hold(process, batch, grant, f"cannot be put together: {error}")
-        except Exception as error:  # noqa: BLE001 - a bug, which a deploy may mend: the others are not to wait for that
-            logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, deliver.where(error))  # noqa: TRY400 - as `where` says
-            _put_off(process, batch, grant, type(error).__name__)
-        else:
-            fix(message)  # its bytes are made once, however often it is tried here
-            attempts.append(Attempt(grant, envelope.relay, message, envelope.recipients(), dict(grant.results)))
-    return attempts
-
-
-def _put_off(process: Process, batch: Batch, grant: Grant, bug: str) -> None:
-    """It meets a bug of ours: once more after half its age, until nobody can be expected to mend that."""
-    age = process.now() - grant.since
-    if age >= MENDED_BY:
-        _hold(process, batch, grant, f"cannot be put together by this worker: {bug}")
-    else:
-        _release(process, batch, [grant.id], min(max(deliver.LATER, age / 2), HOURLY), bug)
-
-
-def _release(process: Process, batch: Batch, ids: list[str], due_in: float = 0.0, reason: str = "") -> None:
-    """Give back messages that have not begun."""
-    if ids:
-        process.surely(process.ledger.release, ids, batch.token, due_in=due_in, reason=reason)
-        batch.given_back(ids)
-
-
-def _hold(process: Process, batch: Batch, grant: Grant, reason: str) -> None:
-    logger.error("action=held message_id=%s reason=%s", grant.id, reason)
-    settlement = Settlement(grant.id, State.HELD, grant.results, reason=reason)
-    process.surely(process.ledger.record, [settlement], batch.token)
-    batch.ended([grant.id])

@@ -15,6 +15,7 @@ from mailqueue.conf.url import transport
 from mailqueue.lanes import LANES, queue_name
 from mailqueue.publisher import Publisher
 from workers.drain import drain
+from workers.feed import Feeder
 from workers.process import Process, Worker
 from workers.stop import StopFlag
 from workers.tick import Tick
@@ -51,11 +52,13 @@ class InlineWorker:
             _Application(url), ledger=ledger, build=build, now=now, worker=Worker(stop=_Awake(sleep))
         )
         self._publisher = Publisher(url, deadline=conf.get("MAILQUEUE_DEADLINE"))
-        self._tick = Tick(ledger, self._publisher, self._process.worker.name, conf.get("MAILQUEUE_TICK_SECONDS"))
+        name = self._process.worker.name
+        self._tick = Tick(ledger, self._publisher, name, conf.get("MAILQUEUE_TICK_SECONDS"))
+        self._feeder = Feeder(ledger, self._publisher, name, deadline=conf.get("MAILQUEUE_DEADLINE"), clock=now)
 
     def tick(self) -> int:
-        """Recover and publish what is due; returns the number of tasks."""
-        return self._tick.once()
+        """Recover and publish what is due, and feed campaigns; returns the number of tasks, and of recipients fed."""
+        return self._tick.once() + self._feeder.once()
 
     def work(self) -> int:
         """Deliver what lies in the queues, lane by lane, until they are empty; returns the number of tasks taken."""

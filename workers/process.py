@@ -22,6 +22,7 @@ from mailqueue.ledger.open import open_ledger
 from mailqueue.retry import Policies
 from workers import backends
 from workers.blobs import BlobCache
+from workers.campaigns import CampaignCache
 from workers.connections import Connections
 from workers.keeper import Keeper
 from workers.relays import Relays
@@ -92,6 +93,7 @@ class Process:
         self.policies = Policies()
         self.ledger = ledger or make_ledger()
         self.blobs = BlobCache(self.ledger)
+        self.campaigns = CampaignCache(self.ledger, self.blobs)
         build = build or backends.build
         self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
         self.connections = Connections(build, backends.limits)

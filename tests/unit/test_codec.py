@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailqueue.blobs import Blob, Octets
+from mailqueue.bulkenvelope import BulkEnvelope
 from mailqueue.charset import CharsetSpec
 from mailqueue.codec import MAX_ENVELOPE_BYTES, Parcel, decode, encode
 from mailqueue.envelope import Envelope
@@ -103,6 +104,19 @@ EXPIRING = Envelope(
     to=("t@example.com",),
     headers={"Message-ID": "<3@example.com>"},
 )
+#: The envelope of the second version, with every field that it has.
+BULK = BulkEnvelope(
+    id="spring-sale~q1Vbx0Pz-_aB",
+    created=1767225600.5,
+    campaign="spring-sale",
+    address="ann@example.com",
+    data={"name": "Änn", "order": {"items": [1, 2.5, None]}},
+    host="example.org",
+    lane="default",
+    relay="newsletter",
+    on_unknown="resend",
+    expires_at=1767229200.0,
+)
 SMALL = Envelope(id="1", created=1.0, body="b", to=("t@example.com",))
 
 
@@ -128,13 +142,29 @@ def test_the_fixtures_have_every_field_of_version_1():
     assert fields | {"content_subtype"} == {"v", *Envelope.__struct_fields__}
 
 
-@pytest.mark.parametrize("envelope", [FULL, RENDERED, EXPIRING, SMALL])
+def test_version_2_is_read_for_ever():
+    documents = json.loads((FIXTURES / "envelope_v2.json").read_text())
+    assert [decode(json.dumps(document).encode()) for document in documents] == [BULK]
+    assert {field for document in documents for field in document} == {"v", *BulkEnvelope.__struct_fields__}
+
+
+def test_a_campaigns_message_gets_its_message_id_from_its_id():
+    """So that whoever is fed to the queue for a second time gets the same one."""
+    assert BULK.message_id == "<spring-sale~q1Vbx0Pz-_aB@example.org>"
+    assert BULK.date == "Thu, 01 Jan 2026 00:00:00 -0000"
+    assert BULK.recipients() == ["ann@example.com"]
+    assert (BULK.blobs(), BULK.sizes()) == ((), {})
+    assert BULK.labels == {"campaign": "spring-sale"}
+
+
+@pytest.mark.parametrize("envelope", [FULL, RENDERED, EXPIRING, SMALL, BULK])
 def test_what_is_encoded_is_decoded(envelope):
     assert decode(encode(envelope)) == envelope
 
 
 def test_an_encoded_envelope_says_its_version():
     assert json.loads(encode(SMALL))["v"] == 1
+    assert json.loads(encode(BULK))["v"] == 2
 
 
 def test_what_is_above_1_kb_is_compressed():
@@ -145,7 +175,7 @@ def test_what_is_above_1_kb_is_compressed():
         assert decode(encode(large)) == large
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None, [1]])
+@pytest.mark.parametrize("version", [3, 0, "1", None, [1]])
 def test_an_unknown_version_is_told_apart_from_garbage(version):
     with pytest.raises(UnsupportedVersion) as caught:
         decode(json.dumps({"v": version, "id": "1", "created": 1.0}).encode())
@@ -166,6 +196,8 @@ def test_an_unknown_version_is_told_apart_from_garbage(version):
         zlib.compress(b"{}" * 100)[:-4],
         b'{"v":1,"id":1,"created":1}',
         b'{"v":1,"id":"1","created":1,"kind":"other"}',
+        b'{"v":2,"id":"1","created":1}',
+        b'{"v":2,"id":"1","created":1,"campaign":"c","address":"a@b.c","data":[]}',
         b'{"v":1,"id":"1","created":1,"body":{"is":"blob","sha256":"../x","size":1}}',
         b'{"v":1,"id":"1","created":1,"body":{"is":"octets","data":"no base64!"}}',
         b'{"v":1,"id":"1","created":1,"subject":"\xff"}',

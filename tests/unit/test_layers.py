@@ -35,12 +35,11 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "the unit of queueing and its wire form",
         """mailqueue.blobs mailqueue.charset mailqueue.extras mailqueue.mimetree mailqueue.parts mailqueue.precheck
         mailqueue.rendered
-        mailqueue.envelope mailqueue.codec mailqueue.digest""",
+        mailqueue.envelope mailqueue.bulkenvelope mailqueue.codec mailqueue.digest""",
     ),
     (
         "what bulk mail makes messages of",
-        """mailqueue.bulk mailqueue.bulk.address mailqueue.bulk.recipientfile mailqueue.bulk.recipients
-        mailqueue.bulk.sandbox
+        """mailqueue.bulk.address mailqueue.bulk.recipientfile mailqueue.bulk.recipients mailqueue.bulk.sandbox
         mailqueue.bulk.template mailqueue.bulk.text""",
     ),
     ("the ledger", "mailqueue.ledger"),
@@ -53,6 +52,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         mailqueue.intake mailqueue.producer""",
     ),
     ("what can still be done", "mailqueue.control"),
+    ("bulk mail", "mailqueue.bulk"),
     ("the helpers' way there", "mailqueue.mail.backends.queue"),
     ("the public door", "mailqueue"),
     ("starting workers", "mailqueue.launch"),
@@ -60,15 +60,15 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("the operator's hands", "mailqueue.cli mailqueue.__main__"),
     (
         "a worker's means",
-        "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.evidence workers.tap",
+        "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.campaigns workers.evidence workers.tap",
     ),
     ("a worker's connections", "workers.connections workers.backends workers.keeper"),
     ("one process of a worker", "workers.process"),
     (
         "one batch",
-        "workers.lookout workers.conclusion workers.journal workers.errand workers.line workers.lines workers.deliver workers.drain",
+        "workers.lookout workers.conclusion workers.journal workers.errand workers.line workers.lines workers.deliver workers.unpacking workers.drain",
     ),
-    ("the rounds", "workers.tick"),
+    ("the rounds", "workers.tick workers.feed"),
     ("a worker for users' tests", "workers.inline"),
     ("Celery's side", "workers.consumer workers.lifecycle workers.tasks"),
     ("the composition root", "workers.app workers"),

@@ -19,7 +19,7 @@ from mailqueue.mail.render import render
 from mailqueue.outcome import Ending, Outcome, Result, Verdict
 from mailqueue.retry import RetryPolicy
 from mailqueue.smtp.reply import Reply
-from workers import drain as drain_module
+from workers import unpacking
 from workers.blobs import BlobCache
 from workers.drain import drain
 from workers.lookout import Lookout
@@ -459,9 +459,9 @@ def test_what_cannot_be_put_together_is_held_and_its_neighbours_are_sent(process
 @pytest.fixture
 def buggy(monkeypatch):
     """Messages with the subject "one" meet a bug of ours."""
-    unpack = drain_module.unpack
+    unpack = unpacking.unpack
     monkeypatch.setattr(
-        drain_module, "unpack", lambda envelope, blobs: 1 / 0 if envelope.subject == "one" else unpack(envelope, blobs)
+        unpacking, "unpack", lambda envelope, blobs: 1 / 0 if envelope.subject == "one" else unpack(envelope, blobs)
     )
 
 

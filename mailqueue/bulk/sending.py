@@ -1,0 +1,280 @@
+"""The way in for bulk mail: a template and recipients become a campaign, which the workers send.
+
+All of it is tried before anything is sent: the template, the options, and every recipient with the template.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from operator import length_hint
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from mailqueue import conf
+from mailqueue.bulk import recipients as reading
+from mailqueue.bulk.address import digest
+from mailqueue.bulk.campaign import Campaign
+from mailqueue.bulk.hours import QuietHours
+from mailqueue.bulk.letters import Letters
+from mailqueue.bulk.loading import Loaded, Loader, patiently
+from mailqueue.bulk.spec import CampaignSpec, check_id, encode_spec, host_of, made_id
+from mailqueue.bulk.template import Template, pack_attachments
+from mailqueue.bulk.ways import choose, ways
+from mailqueue.errors import IllegalTransition, InvalidMessage, LedgerUnavailable, RecipientError
+from mailqueue.lanes import DEFAULT_LANE, check_lane
+from mailqueue.ledger.campaigns import CampaignState
+from mailqueue.ledger.suppressions import list_of
+from mailqueue.producer import get_producer
+from mailqueue.route import route_to
+from mailqueue.schedule import schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+
+    from mailqueue.bulk.recipients import Recipient, Source
+    from mailqueue.ledger.base import Ledger
+    from mailqueue.ledger.campaigns import Creation
+    from mailqueue.producer import Receipt
+    from mailqueue.schedule import Schedule
+
+__all__ = ["Seed", "send"]
+
+#: A recipient of a test send: an address, or one with data of its own instead of the first recipient's.
+Seed: TypeAlias = str | tuple[str, Mapping[str, Any]]
+
+_FEEDBACK: Final = re.compile(r"[A-Za-z0-9]{5,15}", re.ASCII)
+_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_SHORTEST_ROW: Final = 12  # octets of a file for each recipient, at least
+_IN_A_BUCKET: Final = 60  # recipients
+_SYNC: Final = 10.0  # s that the disk of the store is waited for, with MAILQUEUE_DURABILITY=always
+
+
+def send(
+    template: Template | str | Path,
+    recipients: Source,
+    *,
+    campaign: str | None = None,
+    list: str = "",  # noqa: A002 - the field's name
+    using: str | Mapping[str, float] | None = None,
+    lane: str = "bulk",
+    start_at: datetime | None = None,
+    expires_at: datetime | timedelta | None = None,
+    quiet: str | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+    seeds: Sequence[Seed] = (),
+    seeds_only: bool = False,
+    on_finish: str = "",
+    unsubscribe: bool | None = None,
+    feedback_id: str = "",
+    on_unknown: Literal["resend", "hold"] | None = None,
+    attachments: Sequence[Any] = (),
+    progress: Callable[[Loaded], object] | None = None,
+) -> Campaign:
+    """Send each of ``recipients`` a message of their own, made of ``template`` and their data.
+
+    When this returns, the campaign and all of its recipients are durably stored, and the workers send it. Nothing is
+    sent before every recipient was tried with the template. Recipients are read as they come and never held as a whole;
+    a file or a list is read twice, so that with a mistake in it nothing is stored at all.
+
+    Called again with the same ``campaign``, template and options, it goes on where a call was interrupted: who is in is
+    not added again. Of a campaign that is complete, nothing more is read.
+
+    Args:
+        template: A ``Template``, or the path of a template file (docs/bulk-files.md).
+        recipients: The path of a CSV or JSON lines file, a database cursor, or any iterable of addresses, of pairs of
+            address and data, or of mappings that have the address as ``email``.
+        campaign: An id, up to 40 of ``a-z 0-9 . _ -``; made if left out.
+        list: The name of the list that this goes to: for List-Id, for unsubscribing, and for the suppression list.
+        using: An alias of MAILERS, or several with their weights: then each recipient's relay is drawn by weight, always
+            the same for the same recipient, and while one is in trouble or over its quota another takes over.
+        lane: The lane of its messages.
+        start_at: Not to be started before; aware.
+        expires_at: Nothing is sent from then on; an aware datetime, or a timedelta from the start.
+        quiet: Hours in which nothing is sent, with their time zone: ``22:00-07:00 Europe/Paris``.
+        on_error: What to do about recipients that cannot be used: "stop", or "skip" those.
+        seeds: Who gets a copy first, at once, in the default lane; with the data of the first recipient.
+        seeds_only: A test send: the seeds get theirs, and that is all. Only one recipient is read.
+        on_finish: The dotted path of a function that a worker calls with the ``CampaignStatus``, once, when it is finished.
+        unsubscribe: Whether messages have the fields and the link to leave the list; default: if MAILQUEUE_UNSUBSCRIBE
+            is configured.
+        feedback_id: The sender in Feedback-ID fields, 5 to 15 letters and digits; without it there is no such field.
+        on_unknown: What to do if an answer of a relay is lost: "hold", the default, or "resend".
+        attachments: As ``EmailMessage(attachments=...)`` takes them, for everybody: stored and encoded once.
+        progress: Called with how far loading has come, after each chunk of up to 200 recipients.
+
+    Raises:
+        TemplateError: for the template, with field and line.
+        RecipientError: for recipients, with row and column; all mistakes are in ``errors``. Nothing was sent.
+        CampaignConflict: There is another campaign under this id.
+        IllegalTransition: The campaign of this id was cancelled.
+        InvalidMessage: for an option.
+        MailerDoesNotExist, InvalidMailer: for ``using``.
+        LedgerUnavailable: The store was away for too long. To call it again with the same ``campaign`` goes on.
+    """
+    if on_error not in ("stop", "skip"):
+        raise InvalidMessage(f'on_error is "stop" or "skip", not {on_error!r}')
+    made, blobs = _template(template)
+    if attachments:
+        parts, more = pack_attachments(attachments)
+        made = msgspec.structs.replace(made, attachments=(*made.attachments, *parts))
+        blobs = {**blobs, **more}
+    relays, policy = ways(using, lane=check_lane(lane), on_unknown=on_unknown)
+    when = schedule(start_at, expires_at)
+    spec = CampaignSpec(
+        template=made,
+        list=list_of(list),
+        relays=relays if [*relays] != [""] else {},
+        quiet=str(QuietHours.parse(quiet)) if quiet else "",
+        on_unknown=policy,
+        unsubscribe=_wants_unsubscribe(unsubscribe),
+        feedback_id=_checked_feedback(feedback_id),
+        on_finish=_checked_path(on_finish),
+        host=host_of(made.from_email),
+    )
+    plan = _Plan(made_id() if campaign is None else check_id(campaign), spec, blobs, lane, when)
+    if seeds_only:
+        return Campaign("", seeds=plan.send_seeds(seeds, next(reading.read(recipients), None), again=True))
+    return plan.carry_out(recipients, skip=on_error == "skip", seeds=seeds, progress=progress)
+
+
+class _Plan:
+    """A campaign that is to be."""
+
+    def __init__(
+        self, campaign: str, spec: CampaignSpec, blobs: Mapping[str, bytes], lane: str, when: Schedule
+    ) -> None:
+        self.id = campaign
+        self._spec = spec
+        self._blobs = blobs
+        self._lane = lane
+        self._when = when
+        self._letters = Letters(campaign, spec, blobs, None)
+
+    def carry_out(
+        self,
+        source: Any,
+        *,
+        skip: bool,
+        seeds: Sequence[Seed],
+        progress: Callable[[Loaded], object] | None,
+    ) -> Campaign:
+        """Try, store and start it; raises as ``send()``."""
+        ledger = get_producer().ledger
+        tried = not skip and _can_be_read_twice(source)
+        if tried:
+            trial = Loader(ledger.campaigns, self.id, self._letters.check)
+            trial.dry_run(reading.read(source, on_error=trial.mistaken))
+        made = self._create(ledger, _width(source))
+        if made.state is not CampaignState.LOADING:
+            return Campaign(self.id)  # complete already
+        present = 0 if made.new else ledger.campaigns.get(self.id).chunks
+        loader = Loader(ledger.campaigns, self.id, self._letters.check, present=present, skip=skip, progress=progress)
+        try:
+            loader.load(reading.read(source, on_error=loader.mistaken), tried=tried)
+        except RecipientError:
+            with suppress(LedgerUnavailable, IllegalTransition):  # what is loading sends nothing in any case
+                ledger.campaigns.cancel(self.id)
+            raise
+        receipts = self.send_seeds(seeds, loader.first)
+        patiently(ledger.campaigns.start, self.id)
+        if conf.get("MAILQUEUE_DURABILITY") == "always":
+            patiently(ledger.durable, _SYNC)
+        loaded = loader.loaded
+        return Campaign(self.id, loaded.added, loaded.duplicates, loaded.skipped, tuple(loaded.mistakes), receipts)
+
+    def _create(self, ledger: Ledger, width: int) -> Creation:
+        now = getattr(ledger, "now", time.time)()
+        options = {
+            "lane": self._lane,
+            "blobs": self._spec.blobs(),
+            "start_at": self._when.send_at,
+            "expires_at": self._when.expiry(now),
+            "width": width,
+        }
+        content = encode_spec(self._spec)
+        answer = patiently(ledger.campaigns.create, self.id, content, **options)
+        if answer.lacking:
+            patiently(ledger.put_blobs, {key: self._blobs[key] for key in answer.lacking})
+            answer = patiently(ledger.campaigns.create, self.id, content, **options)
+            if answer.lacking:
+                raise LedgerUnavailable("the ledger's store does not keep large parts: is it evicting keys?")
+        if answer.state is CampaignState.CANCELLED:
+            raise IllegalTransition(f"campaign {self.id!r} was cancelled: use a new id for a new one")
+        return answer
+
+    def send_seeds(self, seeds: Sequence[Seed], first: Recipient | None, *, again: bool = False) -> list[Receipt]:
+        """Enqueue copies for a seed list, once for each campaign, or ``again`` and again.
+
+        Raises:
+            RecipientError: There is nobody whose data they could have.
+            TemplateError, InvalidMessage: for a seed.
+        """
+        receipts = []
+        for seed in seeds:
+            address, data = seed if isinstance(seed, tuple) else (seed, None)
+            if data is None:
+                if first is None:
+                    raise RecipientError("there is no recipient whose data the seeds could be sent")
+                data = first.data
+            key = digest(address)
+            receipts.append(
+                get_producer().enqueue(
+                    self._letters.render(address, data),
+                    route_to(choose(self._spec.relays, key), lane=DEFAULT_LANE),
+                    key=None if again else f"{self.id}/seed/{key}",
+                )
+            )
+        return receipts
+
+
+# -- what the options may be
+
+
+def _wants_unsubscribe(asked: bool | None) -> bool:
+    return bool(asked)
+
+
+def _checked_feedback(sender: str) -> str:
+    if sender and not _FEEDBACK.fullmatch(sender):
+        raise InvalidMessage(f"feedback_id: {sender!r} is no sender's id: write 5 to 15 letters and digits")
+    return sender
+
+
+def _checked_path(path: str) -> str:
+    if path and not _PATH.fullmatch(path):
+        raise InvalidMessage(f"on_finish: {path!r} is no dotted path: write 'package.module.function'")
+    return path
+
+
+# -- what recipients may be
+
+
+def _can_be_read_twice(source: Any) -> bool:
+    return isinstance(source, str | PathLike | Sequence | Mapping) and str(source) != "-"
+
+
+def _width(source: Any) -> int:
+    """How much the index of the campaign is to be divided, by how many recipients there may be."""
+    if isinstance(source, str | PathLike):
+        with suppress(OSError):
+            expected = Path(source).stat().st_size // _SHORTEST_ROW
+            return _width_for(expected)
+    return _width_for(length_hint(source))
+
+
+def _width_for(expected: int) -> int:
+    """3 if nothing is known."""
+    return next((width for width in (0, 1, 2) if 0 < expected <= _IN_A_BUCKET * 64**width), 3)
+
+
+def _template(given: Template | str | Path) -> tuple[Template, Mapping[str, bytes]]:
+    if isinstance(given, Template):
+        return given, {}
+    raise NotImplementedError("template files")

@@ -1,0 +1,116 @@
+"""The campaigns' messages in a child: made from the cached template, unless the recipient is on the suppression list.
+
+Each is rendered once, and goes to the backend as it is. Leaves what becomes of the others to ``drain``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailqueue.bulk.letters import Letters
+from mailqueue.bulk.spec import decode_spec
+from mailqueue.errors import TemplateError
+from mailqueue.ledger.base import Settlement
+from mailqueue.ledger.states import State
+from mailqueue.mail.letter import bad_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mailqueue.bulkenvelope import BulkEnvelope
+    from mailqueue.ledger.base import Grant, Ledger
+    from mailqueue.ledger.suppressions import Suppression
+    from workers.blobs import BlobCache
+
+__all__ = ["CampaignCache", "failure", "other_way", "suppression_of", "withdrawal"]
+
+logger = logging.getLogger(__name__)
+
+_KEPT: Final = 32  # campaigns that a process has ready, with their attachments
+#: s after which the ledger is asked again: by then another campaign may have the id of one that is long forgotten.
+_FRESH: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    letters: Letters
+    since: float
+
+
+class CampaignCache:
+    """The campaigns that this process is sending, ready to make messages. Safe across threads.
+
+    Args:
+        ledger: Has them.
+        blobs: Has their large attachments.
+        clock: Monotonic, in s.
+    """
+
+    def __init__(self, ledger: Ledger, blobs: BlobCache, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ready: OrderedDict[str, _Ready] = OrderedDict()
+
+    def letters(self, campaign: str) -> Letters:
+        """What makes the messages of ``campaign``.
+
+        Raises:
+            CampaignNotFound: The ledger does not know it.
+            WireError: Its spec cannot be read, or one of its attachments is lacking.
+            TemplateError: Its template cannot be compiled.
+            LedgerUnavailable: So may all of it be repeated.
+        """
+        now = self._clock()
+        with self._lock:
+            found = self._ready.get(campaign)
+            if found is not None and now - found.since < _FRESH:
+                self._ready.move_to_end(campaign)
+                return found.letters
+        spec = decode_spec(self._ledger.campaigns.get(campaign).spec)
+        hashes = spec.blobs()
+        blobs = self._blobs.get(hashes) if hashes else {}
+        letters = Letters(campaign, spec, blobs)
+        with self._lock:
+            self._ready[campaign] = _Ready(letters, now)
+            while len(self._ready) > _KEPT:
+                self._ready.popitem(last=False)
+        return letters
+
+
+def suppression_of(
+    ledger: Ledger, envelopes: Iterable[tuple[BulkEnvelope, str]]
+) -> Mapping[tuple[str, str], Suppression]:
+    """Which of ``envelopes``, each with the list that it is for, go to suppressed addresses: by list and address."""
+    by_list: dict[str, list[str]] = {}
+    for envelope, name in envelopes:
+        by_list.setdefault(name, []).append(envelope.address)
+    return {
+        (name, address): suppression
+        for name, addresses in by_list.items()
+        for address, suppression in ledger.suppressions.find(addresses, list=name).items()
+    }
+
+
+def withdrawal(grant: Grant, suppression: Suppression) -> Settlement:
+    """The settlement of a message that is not sent for a suppression."""
+    return Settlement(grant.id, State.CANCELLED, grant.results, reason=f"suppressed: {suppression.reason}")
+
+
+def failure(grant: Grant, address: str, error: Exception) -> Settlement:
+    """The settlement of a message that cannot be made for its recipient: it is not tried again."""
+    where = f": {error.field}, line {error.line}" if isinstance(error, TemplateError) and error.field else ""
+    return Settlement(grant.id, State.FAILED, {address: bad_message(error)}, reason=f"template error{where}")
+
+
+def other_way(relay: str, relays: Mapping[str, float], is_away: Callable[[str], bool]) -> str:
+    """The relay that a message goes through: its own, or while that is away the first of the campaign's that is not."""
+    if len(relays) < 2 or not is_away(relay):
+        return relay
+    return next((other for other in relays if other != relay and not is_away(other)), relay)

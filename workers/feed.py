@@ -1,0 +1,282 @@
+"""The feeder: a thread of every worker's main process that turns recipients of campaigns into messages of the ledger.
+
+A few at a time, so that a campaign can be paused, and so that the queue stays short for whatever else is in its lane.
+There is no leader: a chunk is fed under a lease, and what is fed for a second time is known already. The feeder also
+keeps campaigns' quiet hours, and notes their end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailqueue.bulk.address import digest
+from mailqueue.bulk.chunks import decode_chunk
+from mailqueue.bulk.hours import QuietHours
+from mailqueue.bulk.report import CampaignStatus
+from mailqueue.bulk.spec import decode_options
+from mailqueue.bulk.ways import choose
+from mailqueue.bulkenvelope import BulkEnvelope
+from mailqueue.codec import encode
+from mailqueue.errors import (
+    BrokerUnavailable,
+    CampaignNotFound,
+    IllegalTransition,
+    LedgerFault,
+    LedgerUnavailable,
+    WireError,
+)
+from mailqueue.intake import Intake
+from mailqueue.ledger.base import Submission
+from mailqueue.ledger.campaigns import CampaignState, message_of
+from mailqueue.mail.mailers import import_string
+from mailqueue.producer import Receipt
+from mailqueue.shipment import Packed, Shipment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import msgspec
+
+    from mailqueue.bulk.spec import Options
+    from mailqueue.ledger.base import Ledger
+    from mailqueue.ledger.campaigns import CampaignEntry, Chunk
+    from mailqueue.publisher import Publisher
+
+__all__ = ["ROOM", "Feeder"]
+
+logger = logging.getLogger(__name__)
+
+#: Messages of one campaign that are queued or being sent, at most: what a fleet sends in less than a second or two.
+#: What is there already when it is paused is set aside, message by message, when its turn comes.
+ROOM: Final = 2000
+#: Parked messages that are let go in one round: one call for 500 takes the store some 10 ms.
+_UNPARKED: Final = 2000
+_PART: Final = 500
+#: s between two rounds: while something was fed, and else.
+_BUSY: Final = 0.05
+_IDLE: Final = 0.5
+_REMEMBERED: Final = 256  # campaigns whose options a feeder keeps
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this feeder remembers of a campaign. ``created_at`` tells it from a later one of the same id."""
+
+    created_at: float
+    options: Options
+    quiet: QuietHours | None
+
+
+class Feeder:
+    """Calls ``once`` again and again until stopped.
+
+    Args:
+        ledger: Has the campaigns.
+        publisher: Of the tasks.
+        worker: This worker's name, under which chunks are leased.
+        deadline: How long accepting a parcel may take, in s.
+        together: The ledger is in the store of the broker.
+        clock: s since the epoch, for the Date of messages.
+        room: Messages of one campaign that may be under way.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        worker: str,
+        *,
+        deadline: float = 2.0,
+        together: bool = False,
+        clock: Callable[[], float] = time.time,
+        room: int = ROOM,
+    ) -> None:
+        self._ledger = ledger
+        self._intake = Intake(ledger, publisher, deadline=deadline, together=together)
+        self._worker = worker
+        self._clock = clock
+        self._room = room
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._stop = threading.Event()
+        self._failing: type[Exception] | None = None
+        self._thread = threading.Thread(target=self._run, name="mailqueue-feeder", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a parcel under way is finished."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def once(self) -> int:
+        """One round over the campaigns; returns how many recipients were fed, and parked messages let go."""
+        done = 0
+        for entry in self._ledger.campaigns.live():
+            if self._stop.is_set():
+                break
+            try:
+                done += self._round(entry)
+            except (LedgerUnavailable, BrokerUnavailable):
+                raise
+            except CampaignNotFound:
+                continue  # it is gone since
+            except (LedgerFault, IllegalTransition, WireError) as error:
+                logger.error("action=feed_failed campaign=%s reason=%s", entry.id, error)  # noqa: TRY400 - the store's trouble, not ours
+            except Exception:
+                # One campaign's bug is not to keep the others waiting.
+                logger.exception("action=feed_failed campaign=%s", entry.id)
+        return done
+
+    # -- one campaign
+
+    def _round(self, entry: CampaignEntry) -> int:
+        if entry.state is CampaignState.SCHEDULED:
+            return 0
+        if entry.state is not CampaignState.RUNNING:  # cancelled or expired, and some of it is parked still
+            return self._unpark(entry.id)
+        known = self._recall(entry)
+        if self._is_closed(entry, known.quiet):
+            return 0
+        done = self._unpark(entry.id) if entry.parked else 0
+        fed = self._feed_all(entry, known.options)
+        if not done and not fed and not entry.queues:
+            self._finish(entry.id, known.options)
+        return done + fed
+
+    def _recall(self, entry: CampaignEntry) -> _Known:
+        known = self._known.get(entry.id)
+        if known is None or known.created_at != entry.created_at:
+            options = decode_options(self._ledger.campaigns.get(entry.id).spec)
+            quiet = QuietHours.parse(options.quiet) if options.quiet else None
+            known = self._known[entry.id] = _Known(entry.created_at, options, quiet)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return known
+
+    def _is_closed(self, entry: CampaignEntry, quiet: QuietHours | None) -> bool:
+        """Whether it rests for its quiet hours; tells the ledger when the next ones begin, which then needs nobody."""
+        if quiet is None:
+            return False
+        is_quiet, change = quiet.next_change(entry.now)
+        if not is_quiet:
+            if entry.open_until != change:
+                self._ledger.campaigns.set_open_until(entry.id, change)
+            return False
+        if not 0 < entry.open_until <= entry.now:
+            self._ledger.campaigns.set_open_until(entry.id, entry.now)
+            logger.info("action=campaign_quiet campaign=%s seconds=%.0f", entry.id, change - entry.now)
+        return True
+
+    def _unpark(self, campaign: str) -> int:
+        done = 0
+        while done < _UNPARKED and not self._stop.is_set():
+            count = self._ledger.campaigns.unpark(campaign, _PART)
+            done += count
+            if count < _PART:
+                break
+        return done
+
+    def _feed_all(self, entry: CampaignEntry, options: Options) -> int:
+        """Feed chunks until as many of its messages are under way as may be."""
+        fed = 0
+        under_way = entry.counts.get("queued", 0) + entry.counts.get("sending", 0)
+        while under_way + fed < self._room and not self._stop.is_set():
+            chunk = self._ledger.campaigns.take(entry.id, self._worker)
+            if chunk is None:
+                break
+            count = self._feed(entry, options, chunk)
+            self._ledger.campaigns.fed(entry.id, chunk.number, self._worker)
+            fed += count
+        return fed
+
+    def _feed(self, entry: CampaignEntry, options: Options, chunk: Chunk) -> int:
+        """Make messages of the recipients of ``chunk``; what is done twice is done once."""
+        try:
+            recipients = decode_chunk(chunk.content)
+        except WireError as error:
+            logger.error("action=chunk_unreadable campaign=%s chunk=%d reason=%s", entry.id, chunk.number, error)  # noqa: TRY400 - no traceback wanted
+            return 0
+        for shipment in _shipments(self._pack(entry, options, recipients)):
+            self._intake.take(entry.lane, shipment)
+        return len(recipients)
+
+    def _pack(
+        self, entry: CampaignEntry, options: Options, recipients: Sequence[tuple[str, msgspec.Raw]]
+    ) -> Iterator[Packed]:
+        now = self._clock()
+        for address, data in recipients:
+            key = digest(address)
+            envelope = BulkEnvelope(
+                id=message_of(entry.id, key),
+                created=now,
+                campaign=entry.id,
+                address=address,
+                data=data,  # type: ignore[arg-type] # JSON already, and written as it is
+                host=options.host,
+                lane=entry.lane,
+                relay=choose(options.relays, key),
+                on_unknown=options.on_unknown,
+                expires_at=entry.expires_at,
+            )
+            submission = Submission(
+                envelope.id,
+                encode(envelope),
+                envelope.relay,
+                on_unknown=envelope.on_unknown,
+                expires_at=envelope.expires_at,
+            )
+            yield Packed(None, submission, Receipt(envelope.id, envelope.message_id), {})
+
+    def _finish(self, campaign: str, options: Options) -> None:
+        """Nothing is left to be fed: if all has come to its end, say so, once."""
+        if not self._ledger.campaigns.finish(campaign):
+            return
+        status = CampaignStatus.of(self._ledger.campaigns.get(campaign))
+        counts = " ".join(f"{name}={number}" for name, number in status.counts.items() if number)
+        logger.info("action=campaign_finished campaign=%s total=%d %s", campaign, status.total, counts)
+        if options.on_finish:
+            try:
+                import_string(options.on_finish)(status)
+            except Exception:
+                # The application's own; the campaign has ended well.
+                logger.exception("action=on_finish_failed campaign=%s", campaign)
+
+    # -- the thread
+
+    def _run(self) -> None:
+        pause = _IDLE
+        while not self._stop.wait(pause):
+            pause = _IDLE
+            try:
+                if self.once():
+                    pause = _BUSY
+                if self._failing:
+                    logger.warning("action=feeder_recovered")
+                self._failing = None
+            except (LedgerUnavailable, BrokerUnavailable, LedgerFault) as error:  # the store's trouble
+                if self._failing is not type(error):
+                    logger.warning("action=feeder_waits reason=%s", error)
+                self._failing = type(error)
+            except Exception:
+                # The thread must outlive its bugs.
+                logger.exception("action=feeder_failed")
+
+
+def _shipments(load: Iterator[Packed]) -> Iterator[Shipment]:
+    """Divide what is to be accepted into parcels."""
+    began = time.monotonic()
+    shipment = Shipment(began)
+    for packed in load:
+        if not shipment.has_room(packed, began):
+            yield shipment
+            shipment = Shipment(began)
+        shipment.add(packed)
+    if shipment.load:
+        yield shipment

@@ -1,0 +1,188 @@
+"""From claimed messages to attempts: each envelope becomes the message that is sent, or its message is settled here.
+
+What cannot be read is held, with the reason; what meets a bug of ours waits until somebody can be expected to have
+mended that; a campaign's message is rendered, and not sent at all to a suppressed address.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mailqueue.bulkenvelope import AnyEnvelope, BulkEnvelope
+from mailqueue.envelope import unpack
+from mailqueue.errors import CampaignNotFound, LedgerUnavailable, WireError
+from mailqueue.ledger.base import Grant, Settlement
+from mailqueue.ledger.states import State
+from mailqueue.mail.render import fix
+from workers import deliver
+from workers.batch import Attempt, Batch
+from workers.campaigns import failure, other_way, suppression_of, withdrawal
+from workers.journal import FULL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mailqueue.bulk.letters import Letters
+    from workers.process import Process
+
+__all__ = ["Opened", "hold", "release", "slices", "unpack_all"]
+
+logger = logging.getLogger(__name__)
+
+HOURLY = 3600.0  # s, between tries at a message that meets a bug of ours, at most
+MENDED_BY = 86400.0  # s, the age at which it is held: a bad deploy is found and undone by then, about 30 tries later
+
+
+class Opened(NamedTuple):
+    """A message that was granted and can be read; ``parts`` are the octets of its large parts, by their hashes."""
+
+    grant: Grant
+    envelope: AnyEnvelope
+    parts: Mapping[str, int]
+
+
+def slices(opened: Sequence[Opened], limit: int) -> Iterator[list[Opened]]:
+    """Divide a batch so that the large parts of each slice have ``limit`` octets in all, or are those of one message."""
+    part: list[Opened] = []
+    sizes: dict[str, int] = {}
+    for each in opened:
+        if each.parts:
+            with_it = {**sizes, **each.parts}
+            if part and sum(with_it.values()) > limit:
+                yield part
+                part, with_it = [], {**each.parts}
+            sizes = with_it
+        part.append(each)
+    if part:
+        yield part
+
+
+def unpack_all(process: Process, batch: Batch, opened: Sequence[Opened]) -> list[Attempt]:
+    """Make attempts of what is still ours; what cannot be put together is settled."""
+    opened = [each for each in opened if batch.holds(each.grant.id)]
+    campaigns: dict[str, Letters] = {}
+    if any(isinstance(each.envelope, BulkEnvelope) for each in opened):
+        opened = _without_suppressed(process, batch, _with_campaign(process, batch, opened, campaigns), campaigns)
+    hashes = [key for each in opened for key in each.parts]
+    blobs = process.surely(process.blobs.get, hashes) if hashes else {}
+    is_away = functools.cache(lambda relay: process.surely(process.relays.wait, relay) > 0)
+    attempts: list[Attempt] = []
+    for grant, envelope, parts in opened:
+        if parts and not parts.keys() <= blobs.keys():
+            hold(process, batch, grant, "a large part of it is not in the ledger")
+            continue
+        relay = envelope.relay
+        try:
+            if isinstance(envelope, BulkEnvelope):
+                letters = campaigns[envelope.campaign]
+                relay = other_way(relay, letters.spec.relays, is_away)
+                message: Any = _rendered(letters, envelope)
+            else:
+                message = unpack(envelope, blobs)
+        except WireError as error:
+            hold(process, batch, grant, f"cannot be put together: {error}")
+        except LedgerUnavailable:
+            raise  # only at the end of a shutdown
+        except Exception as error:  # noqa: BLE001 - a bug, which a deploy may mend: the others are not to wait for that
+            if isinstance(error, ValueError) and isinstance(envelope, BulkEnvelope):  # of the template with these data
+                _settle(process, batch, [failure(grant, envelope.address, error)])
+                continue
+            logger.error("action=unpack_failed message_id=%s reason=%s", grant.id, deliver.where(error))  # noqa: TRY400 - as `where` says
+            _put_off(process, batch, grant, type(error).__name__)
+        else:
+            fix(message)  # its bytes are made once, however often it is tried here
+            attempts.append(Attempt(grant, relay, message, envelope.recipients(), dict(grant.results)))
+    return attempts
+
+
+def release(process: Process, batch: Batch, ids: list[str], due_in: float = 0.0, reason: str = "") -> None:
+    """Give back messages that have not begun."""
+    if ids:
+        process.surely(process.ledger.release, ids, batch.token, due_in=due_in, reason=reason)
+        batch.given_back(ids)
+
+
+def hold(process: Process, batch: Batch, grant: Grant, reason: str) -> None:
+    """Set a message aside that nothing can be done with, for an operator to look at."""
+    logger.error("action=held message_id=%s reason=%s", grant.id, reason)
+    _settle(process, batch, [Settlement(grant.id, State.HELD, grant.results, reason=reason)])
+
+
+def _put_off(process: Process, batch: Batch, grant: Grant, bug: str) -> None:
+    """It meets a bug of ours: once more after half its age, until nobody can be expected to mend that."""
+    age = process.now() - grant.since
+    if age >= MENDED_BY:
+        hold(process, batch, grant, f"cannot be put together by this worker: {bug}")
+    else:
+        release(process, batch, [grant.id], min(max(deliver.LATER, age / 2), HOURLY), bug)
+
+
+def _settle(process: Process, batch: Batch, settlements: Sequence[Settlement]) -> None:
+    for first in range(0, len(settlements), FULL):
+        part = settlements[first : first + FULL]
+        process.surely(process.ledger.record, part, batch.token)
+        batch.ended([each.id for each in part])
+
+
+# -- campaigns
+
+
+def _with_campaign(
+    process: Process, batch: Batch, opened: Sequence[Opened], campaigns: dict[str, Letters]
+) -> list[Opened]:
+    """Those whose campaign can be read, or that have none; ``campaigns`` gets what makes the messages of each."""
+    kept = []
+    for each in opened:
+        name = getattr(each.envelope, "campaign", "")
+        if name and name not in campaigns:
+            try:
+                campaigns[name] = process.surely(process.campaigns.letters, name)
+            except CampaignNotFound:
+                hold(process, batch, each.grant, "its campaign is not in the ledger")
+                continue
+            except WireError as error:
+                hold(process, batch, each.grant, f"its campaign cannot be read: {error}")
+                continue
+            except LedgerUnavailable:
+                raise  # only at the end of a shutdown
+            except Exception as error:  # noqa: BLE001 - a template that this worker cannot compile: a deploy may mend it
+                logger.error("action=campaign_failed campaign=%s reason=%s", name, deliver.where(error))  # noqa: TRY400 - as `where` says
+                _put_off(process, batch, each.grant, type(error).__name__)
+                continue
+        kept.append(each)
+    return kept
+
+
+def _without_suppressed(
+    process: Process, batch: Batch, opened: Sequence[Opened], campaigns: Mapping[str, Letters]
+) -> Sequence[Opened]:
+    """Settle the messages to suppressed addresses; looked up now, for whoever left the list after they were enqueued.
+
+    What is in the urgent lane is no bulk mail, whatever made it.
+    """
+    if batch.lane == "urgent":
+        return opened
+    bulk = [each.envelope for each in opened if isinstance(each.envelope, BulkEnvelope)]
+    named = [(envelope, campaigns[envelope.campaign].spec.list) for envelope in bulk]
+    suppressed = process.surely(suppression_of, process.ledger, named)
+    if not suppressed:
+        return opened
+    kept, settlements = [], []
+    for each in opened:
+        envelope = each.envelope
+        found = None
+        if isinstance(envelope, BulkEnvelope):
+            found = suppressed.get((campaigns[envelope.campaign].spec.list, envelope.address))
+        if found is None:
+            kept.append(each)
+        else:
+            settlements.append(withdrawal(each.grant, found))
+    _settle(process, batch, settlements)
+    logger.info("action=suppressed messages=%d", len(settlements))
+    return kept
+
+
+def _rendered(letters: Letters, envelope: BulkEnvelope) -> Any:
+    return letters.render(envelope.address, envelope.data, date=envelope.date, message_id=envelope.message_id)
