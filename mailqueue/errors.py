@@ -23,6 +23,7 @@ __all__ = [
     "ImproperlyConfigured",
     "InvalidMailer",
     "InvalidMessage",
+    "InvalidToken",
     "LedgerFault",
     "LedgerUnavailable",
     "MailQueueError",
@@ -163,6 +164,10 @@ class CampaignNotFound(MailQueueError, LookupError):
     def __init__(self, campaign: str) -> None:
         super().__init__(f"no campaign {campaign!r} in the ledger: never made here, or past its retention")
         self.campaign = campaign
+
+
+class InvalidToken(MailQueueError, ValueError):
+    """A token to unsubscribe that no key of ours has made: cut off, changed, or of a key that is not there any more."""
 
 
 class BrokerUnavailable(MailQueueError, ConnectionError):

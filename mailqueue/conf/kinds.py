@@ -36,6 +36,7 @@ __all__ = [
     "Password",
     "People",
     "Prefix",
+    "Structured",
     "Text",
     "Whole",
 ]
@@ -209,7 +210,7 @@ class URL(Kind):
         return SecretURL(self.spelt(text))
 
 
-class _Structured(Kind):
+class Structured(Kind):
     """A value with parts: JSON in the environment, lists and mappings in Python."""
 
     shared = False
@@ -227,7 +228,7 @@ class _Structured(Kind):
         return self.take(value)
 
 
-class Numbers(_Structured):
+class Numbers(Structured):
     """A list of numbers above zero: JSON or comma-separated in the environment."""
 
     shared = True  # a tuple
@@ -241,7 +242,7 @@ class Numbers(_Structured):
         return tuple(Number().take(item) for item in value)
 
 
-class People(_Structured):
+class People(Structured):
     """Addresses, each as text or as a pair of name and address. What is wrong with them is told by their users."""
 
     def take(self, value: Any) -> Any:
@@ -263,7 +264,7 @@ def _is_person(item: Any) -> bool:
     return not isinstance(item, (Mapping, bytes, int, float)) and item is not None
 
 
-class Mailers(_Structured):
+class Mailers(Structured):
     """Alias -> {"BACKEND": dotted path, "OPTIONS": {...}}. Options that sound secret are hidden in a repr."""
 
     def take(self, value: Any) -> dict[str, Any]:
@@ -298,7 +299,7 @@ def _hidden(key: Any, value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Entries(_Structured):
+class Entries(Structured):
     """Names of things, each a ``noun`` -> what is different for it, by the names in ``options``."""
 
     noun: str = "relay"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mailqueue.conf.consent import HARD_REFUSALS, Codes, Keys, MailAddress, Signature, WebAddress
 from mailqueue.conf.kinds import (
     URL,
     Charset,
@@ -53,6 +54,7 @@ _RELAY_OPTIONS: dict[str, Kind] = {
     "warm_up": WarmUpDays(),
     "urgent_share": Whole(low=0, high=50),
     "preset": Choice(options=tuple(PRESETS)),
+    "dkim": Signature(),
 }
 _LANE_OPTIONS: dict[str, Kind] = {
     "retry_delays": Numbers(),
@@ -216,6 +218,43 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "MAILQUEUE_KEY_PREFIX", Prefix(), "text", "mailqueue", "What the names of all keys of the ledger begin with."
+    ),
+    # -- consent to bulk mail
+    Setting(
+        "MAILQUEUE_UNSUBSCRIBE_URL",
+        WebAddress(optional=True),
+        "URL",
+        None,
+        "Where the app that takes unsubscriptions is mounted, as the world sees it: https.",
+    ),
+    Setting(
+        "MAILQUEUE_UNSUBSCRIBE_KEYS",
+        Keys(optional=True),
+        "list",
+        None,
+        "Secrets that sign the tokens of unsubscriptions: the first one signs, all are taken.",
+    ),
+    Setting(
+        "MAILQUEUE_UNSUBSCRIBE_MAILTO",
+        MailAddress(optional=True),
+        "address",
+        None,
+        "A mailbox of yours that takes unsubscriptions by mail as well.",
+    ),
+    Setting(
+        "MAILQUEUE_SUPPRESS_REFUSED",
+        Codes(),
+        "codes",
+        HARD_REFUSALS,
+        "The refusals of an address after which it gets no bulk mail any more: hard, off, or a list of codes.",
+        shown="hard",
+    ),
+    Setting(
+        "MAILQUEUE_SUPPRESS_AFTER",
+        Whole(),
+        "campaigns",
+        1,
+        "In how many campaigns an address has to be refused so before that.",
     ),
     # -- Django's names
     Setting(

@@ -36,6 +36,7 @@ EXAMPLES = [
     ),
     (errors.CampaignConflict("news-42"), errors.InvalidMessage, {"campaign": "news-42"}),
     (errors.CampaignNotFound("news-42"), LookupError, {"campaign": "news-42"}),
+    (errors.InvalidToken("no key has made it"), ValueError, {}),
     (errors.BrokerUnavailable("down", message_ids=["a", "b"]), ConnectionError, {"message_ids": ("a", "b")}),
     (errors.LedgerUnavailable("down"), ConnectionError, {}),
     (errors.LedgerFault("too many results"), RuntimeError, {}),

@@ -52,6 +52,11 @@ LAYERS: tuple[tuple[str, str], ...] = (
         mailqueue.intake mailqueue.producer""",
     ),
     ("what can still be done", "mailqueue.control"),
+    (
+        "who wants bulk mail",
+        """mailqueue.bulk.listheaders mailqueue.bulk.suppression mailqueue.bulk.suppressionfile
+        mailqueue.bulk.unsubscribe""",
+    ),
     ("bulk mail", "mailqueue.bulk"),
     ("the helpers' way there", "mailqueue.mail.backends.queue"),
     ("the public door", "mailqueue"),
