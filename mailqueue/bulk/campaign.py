@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from mailqueue.bulk.report import CampaignStatus, RecipientRow
     from mailqueue.errors import RecipientError
+    from mailqueue.mail.message import EmailMessage
     from mailqueue.producer import Receipt
 
 __all__ = ["Campaign"]
@@ -24,12 +25,13 @@ class Campaign:
     Its methods do what the functions of their names in ``mailqueue.bulk`` do, and raise as these.
     """
 
-    id: str  # "" for a test send
+    id: str  # "" for a test send and a dry run
     added: int = 0
     duplicates: int = 0  # of an address that was in already, in this call or before
     skipped: int = 0  # that cannot be used
     mistakes: Sequence[RecipientError] = ()  # why; the first 1,000
     seeds: Sequence[Receipt] = field(default=())  # of the copies for the seed list
+    first: EmailMessage | None = None  # of a dry run: what the first recipient would get
 
     def status(self) -> CampaignStatus:
         """How it stands."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from mailqueue.bulk.address import digest
-from mailqueue.bulk.chunks import ChunkBuilder, encode_recipient
+from mailqueue.bulk.chunks import CHUNK_RECIPIENTS, ChunkBuilder, encode_recipient
 from mailqueue.errors import LedgerUnavailable, RecipientError
 
 if TYPE_CHECKING:
@@ -86,7 +86,10 @@ class Loader:
     def dry_run(self, recipients: Iterable[Recipient]) -> None:
         """Try all of ``recipients`` and store none; raises RecipientError, with all mistakes in ``errors``."""
         for recipient in recipients:
-            self._try(recipient)
+            if self._try(recipient) is not None:
+                self.first = self.first or recipient
+            if self._progress is not None and self.loaded.read % CHUNK_RECIPIENTS == 0:
+                self._progress(self.loaded)
         self._judge()
 
     def load(self, recipients: Iterable[Recipient], *, tried: bool = False) -> None:

@@ -70,6 +70,7 @@ def send(
     on_error: Literal["stop", "skip"] = "stop",
     seeds: Sequence[Seed] = (),
     seeds_only: bool = False,
+    dry_run: bool = False,
     on_finish: str = "",
     unsubscribe: bool | None = None,
     feedback_id: str = "",
@@ -101,13 +102,14 @@ def send(
         on_error: What to do about recipients that cannot be used: "stop", or "skip" those.
         seeds: Who gets a copy first, at once, in the default lane; with the data of the first recipient.
         seeds_only: A test send: the seeds get theirs, and that is all. Only one recipient is read.
+        dry_run: Everything is tried, and nothing is stored or sent. What comes back has the ``first`` message.
         on_finish: The dotted path of a function that a worker calls with the ``CampaignStatus``, once, when it is finished.
         unsubscribe: Whether messages have the fields and the link to leave the list; default: if MAILQUEUE_UNSUBSCRIBE
             is configured.
         feedback_id: The sender in Feedback-ID fields, 5 to 15 letters and digits; without it there is no such field.
         on_unknown: What to do if an answer of a relay is lost: "hold", the default, or "resend".
         attachments: As ``EmailMessage(attachments=...)`` takes them, for everybody: stored and encoded once.
-        progress: Called with how far loading has come, after each chunk of up to 200 recipients.
+        progress: Called with how far trying and then loading has come, after each 200 recipients or fewer.
 
     Raises:
         TemplateError: for the template, with field and line.
@@ -141,6 +143,8 @@ def send(
     plan = _Plan(made_id() if campaign is None else check_id(campaign), spec, blobs, lane, when)
     if seeds_only:
         return Campaign("", seeds=plan.send_seeds(seeds, next(reading.read(recipients), None), again=True))
+    if dry_run:
+        return plan.try_out(recipients, skip=on_error == "skip", progress=progress)
     return plan.carry_out(recipients, skip=on_error == "skip", seeds=seeds, progress=progress)
 
 
@@ -157,6 +161,16 @@ class _Plan:
         self._when = when
         self._letters = Letters(campaign, spec, blobs, None)
 
+    def try_out(self, source: Any, *, skip: bool, progress: Callable[[Loaded], object] | None) -> Campaign:
+        """Try all of it and store nothing; raises as ``send()``."""
+        trial = Loader(get_producer().ledger.campaigns, self.id, self._letters.check, skip=skip, progress=progress)
+        trial.dry_run(reading.read(source, on_error=trial.mistaken))
+        loaded, first = trial.loaded, trial.first
+        message = None if first is None else self._letters.render(first.address, first.data)
+        return Campaign(
+            "", loaded.read - loaded.skipped, skipped=loaded.skipped, mistakes=tuple(loaded.mistakes), first=message
+        )
+
     def carry_out(
         self,
         source: Any,
@@ -169,7 +183,7 @@ class _Plan:
         ledger = get_producer().ledger
         tried = not skip and _can_be_read_twice(source)
         if tried:
-            trial = Loader(ledger.campaigns, self.id, self._letters.check)
+            trial = Loader(ledger.campaigns, self.id, self._letters.check, progress=progress)
             trial.dry_run(reading.read(source, on_error=trial.mistaken))
         made = self._create(ledger, _width(source))
         if made.state is not CampaignState.LOADING:
