@@ -12,6 +12,7 @@ import click
 
 import mailqueue
 from mailqueue.cli import control
+from mailqueue.cli.bulk import bulk
 from mailqueue.cli.check import check
 from mailqueue.cli.demo import demo
 from mailqueue.cli.dev import dev
@@ -88,6 +89,7 @@ for command in (
     listing,
     *control.COMMANDS,
     relays,
+    bulk,
     spool,
     retry_schedule,
     worker,
