@@ -32,7 +32,6 @@ __all__ = [
     "distinct",
     "illegal",
     "message_of",
-    "turned",
 ]
 
 _MARK: Final = "~"
@@ -99,28 +98,6 @@ def illegal(campaign: str, state: CampaignState, wanted: CampaignState) -> Illeg
     """The error of a campaign that cannot become what was wanted."""
     remedy = _REMEDIES.get(state, "ask for its state first")
     return IllegalTransition(f"campaign {campaign!r} is {state}: it cannot become {wanted}; {remedy}")
-
-
-def turned(campaign: str, state: CampaignState, verb: str, *, due: bool) -> CampaignState:
-    """What ``start``, ``pause``, ``resume`` or ``cancel`` makes of a campaign; ``due``: its start has come.
-
-    Raises IllegalTransition. What was done already is no error: the call may be a repeated one.
-    """
-    running = CampaignState.RUNNING if due else CampaignState.SCHEDULED
-    if verb == "start":
-        if state is CampaignState.CANCELLED:
-            raise illegal(campaign, state, running)
-        return running if state is CampaignState.LOADING else state
-    if verb == "resume":
-        if state in {CampaignState.RUNNING, CampaignState.SCHEDULED}:
-            return state
-        wanted, legal = running, state is CampaignState.PAUSED
-    else:
-        wanted = CampaignState.PAUSED if verb == "pause" else CampaignState.CANCELLED
-        legal = state is wanted or wanted in CAMPAIGN_TRANSITIONS[state]
-    if not legal:
-        raise illegal(campaign, state, wanted)
-    return wanted
 
 
 def distinct(digests: Sequence[str]) -> None:

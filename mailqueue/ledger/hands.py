@@ -44,7 +44,7 @@ class Hands:
             self._book.move(record, State.CANCELLED, now, now, via=via)
             return "cancelled"
 
-        return self._for_each(ids, now, act, lambda state: "cancelled" if state is State.CANCELLED else "late")
+        return self._for_each(ids, now, act, over="late", already="cancelled")
 
     def hold(self, ids: Iterable[str], reason: str, now: int) -> list[str]:
         """Park messages."""
@@ -64,7 +64,7 @@ class Hands:
             self._book.move(record, State.HELD, now, now)
             return "held"
 
-        return self._for_each(ids, now, act, lambda _state: "late")
+        return self._for_each(ids, now, act, over="late")
 
     def unhold(self, ids: Iterable[str], now: int) -> list[str]:
         """Let held messages go, not before their send_at."""
@@ -79,7 +79,7 @@ class Hands:
             self._book.defer(record, record.since, rules.REASON_UNHELD, now)
             return "deferred"
 
-        return self._for_each(ids, now, act, lambda _state: "refused")
+        return self._for_each(ids, now, act, over="refused")
 
     def requeue(self, ids: Iterable[str], now: int) -> list[str]:
         """Send failed and partial messages again, to those who were refused."""
@@ -94,7 +94,7 @@ class Hands:
             self._book.defer(record, now, rules.REASON_REQUEUED, now)
             return "deferred"
 
-        return self._for_each(ids, now, act, lambda _state: "refused")
+        return self._for_each(ids, now, act, over="refused")
 
     def resolve(
         self, message_id: str, state: State, reason: str, results: Mapping[str, Result] | None, now: int
@@ -131,14 +131,22 @@ class Hands:
             record.reason = reason
 
     def _for_each(
-        self, ids: Iterable[str], now: int, act: Callable[[Record], str], over: Callable[[State], str]
+        self, ids: Iterable[str], now: int, act: Callable[[Record], str], *, over: str, already: str = ""
     ) -> list[str]:
-        """``over`` has the words for a campaign's messages whose record has gone when they ended."""
+        """``over`` is the word for a campaign's message that has ended, its record gone.
+
+        Unless it is ``already`` in the state that it was to have.
+        """
         words = []
         for message_id in ids:
             record = self._book.find(message_id, now)
             final = None if record else self._book.campaigns.final(message_id)
-            words.append(act(record) if record else over(final[0]) if final else "missing")
+            if record:
+                words.append(act(record))
+            elif final:
+                words.append(already if final[0] == already else over)
+            else:
+                words.append("missing")
         return words
 
 

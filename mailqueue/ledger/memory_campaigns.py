@@ -24,9 +24,8 @@ from mailqueue.ledger.campaigns import (
     distinct,
     illegal,
     message_of,
-    turned,
 )
-from mailqueue.ledger.states import State
+from mailqueue.ledger.states import FINAL, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,19 +93,21 @@ class MemoryCampaigns(Campaigns):
 
     def retry(self, campaign: str, digests: Sequence[str], content: bytes) -> tuple[str, ...]:
         distinct(digests)
-        with self._call():
+        with self._call() as now:
             found = self._known(campaign)
             if found.swept:
                 raise CampaignNotFound(campaign)
-            if found.state in {_S.LOADING, _S.CANCELLED, _S.EXPIRED}:
+            if found.state in {_S.LOADING, _S.CANCELLED, _S.EXPIRED}:  # it can be taken up no more, or not yet
                 raise illegal(campaign, found.state, _S.RUNNING)
-            others = tuple(digest for digest in digests if (found.final(digest) or ("",))[0] != State.FAILED)
+            others = tuple(digest for digest in digests if not self._has_failed(found, digest, now))
             if others:
                 again = all(found.index.get(digest) == WAITING for digest in digests)
                 return () if again and found.contents.get(found.chunks) == content else others
             for digest in digests:
                 found.index[digest] = WAITING
-                self._book.records.pop(message_of(campaign, digest), None)
+                left = self._book.load(message_of(campaign, digest), now)
+                if left:
+                    self._book.sweep(left, now)
             found.tallies[State.FAILED] -= len(digests)
             found.push("", content)
             if found.state is _S.FINISHED:
@@ -215,7 +216,9 @@ class MemoryCampaigns(Campaigns):
     def ids(self, limit: int = 1000) -> list[str]:
         with self._call():
             campaigns = self._book.campaigns.campaigns.values()
-            return [each.id for each in sorted(campaigns, key=lambda one: (-one.created, one.id))][: max(0, limit)]
+            return [each.id for each in sorted(campaigns, key=lambda one: (one.created, one.id), reverse=True)][
+                : max(0, limit)
+            ]
 
     def chunk(self, campaign: str, number: int) -> bytes:
         with self._call():
@@ -274,7 +277,9 @@ class MemoryCampaigns(Campaigns):
     def _turn(self, campaign: str, verb: str) -> CampaignState:
         with self._call() as now:
             found = self._known(campaign)
-            wanted = turned(campaign, found.state, verb, due=found.start_at <= now)
+            wanted, legal = _turned(found, verb, now)
+            if not legal:
+                raise illegal(campaign, found.state, wanted)
             if wanted is found.state:
                 return wanted
             if wanted is _S.CANCELLED:
@@ -301,6 +306,11 @@ class MemoryCampaigns(Campaigns):
 
     def _parked(self, found: Campaign) -> int:
         return len(self._book.first(found.parked, 1_000_000_000))
+
+    def _has_failed(self, found: Campaign, digest: str, now: int) -> bool:
+        record = self._book.load(message_of(found.id, digest), now)  # which, restored, may have been requeued by hand
+        final = found.final(digest)
+        return final is not None and final[0] == State.FAILED and (record is None or record.state in FINAL)
 
     def _recipient(self, found: Campaign, digest: str, now: int) -> RecipientEntry:
         final = found.final(digest)
@@ -335,6 +345,19 @@ class MemoryCampaigns(Campaigns):
             queues=() if over else tuple(sorted(found.queues)),
             now=now / 1000,
         )
+
+
+def _turned(found: Campaign, verb: str, now: int) -> tuple[CampaignState, bool]:
+    """What it is to become, and whether it may. What was done already is no error: the call may be a repeated one."""
+    state, running = found.state, _S.RUNNING if found.start_at <= now else _S.SCHEDULED
+    if verb == "start":
+        legal = state is not _S.CANCELLED
+        return state if legal and state is not _S.LOADING else running, legal
+    if verb == "resume":
+        goes = state in {_S.RUNNING, _S.SCHEDULED}
+        return state if goes else running, goes or state is _S.PAUSED
+    wanted = _S.PAUSED if verb == "pause" else _S.CANCELLED
+    return wanted, state is wanted or wanted in CAMPAIGN_TRANSITIONS[state]
 
 
 def _moment(seconds: float) -> int:

@@ -25,6 +25,7 @@ from mailqueue.ledger.base import (
     Ticked,
 )
 from mailqueue.ledger.client import Client
+from mailqueue.ledger.redis_campaigns import RedisCampaigns
 from mailqueue.ledger.redis_rates import RedisRates
 from mailqueue.ledger.redis_schedules import RedisSchedules
 from mailqueue.ledger.redis_suppressions import RedisSuppressions
@@ -89,6 +90,7 @@ class RedisLedger(Ledger):
         self._schedules = RedisSchedules(self._call)
         self.suppressions = RedisSuppressions(self._call, self._execute, self._prefix)
         self._rates = RedisRates(self._call)
+        self._campaigns = RedisCampaigns(self._call, self._execute, self._prefix)
 
     def __repr__(self) -> str:
         return f"<RedisLedger {self._prefix}* at {self._where}>"
@@ -194,7 +196,7 @@ class RedisLedger(Ledger):
                 each.state.encode(),
                 encode_results(each.results),
                 max(0, rules.milliseconds(each.due_in)),
-                rules.short(each.reason).encode() if each.reason else b"",
+                rules.reason_of(each).encode(),
             )
             for each in settlements
         ]
@@ -360,7 +362,7 @@ class RedisLedger(Ledger):
 
     @property
     def campaigns(self) -> Campaigns:
-        raise NotImplementedError("campaigns are in memory only so far")
+        return self._campaigns
 
     @property
     def schedules(self) -> Schedules:

@@ -9,7 +9,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from mailqueue.errors import IllegalTransition
-from mailqueue.ledger.campaigns import campaign_of
 from mailqueue.ledger.states import State
 from mailqueue.outcome import Verdict
 
@@ -186,7 +185,7 @@ def short(reason: str, octets: int = REASON_OCTETS) -> str:
 
 def reason_of(settlement: Settlement) -> str:
     """Why, as it is kept. A campaign's message that ends keeps nothing but this, so there it is the relay's reply."""
-    if settlement.results and settlement.state in _ANSWERED and campaign_of(settlement.id):
+    if "~" in settlement.id and settlement.results and settlement.state in _ANSWERED:
         replies = [each.reply for each in settlement.results.values() if each.verdict is not Verdict.ACCEPTED]
         reply = replies[0] if replies else next(iter(settlement.results.values())).reply
         return short(str(reply), KEPT_OCTETS)

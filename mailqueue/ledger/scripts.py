@@ -10,16 +10,36 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
+from typing import TYPE_CHECKING, TypeVar
 
 from mailqueue.ledger import rates, rules
+from mailqueue.ledger.campaigns import CAMPAIGN_TRANSITIONS, FINAL_LETTERS
 from mailqueue.ledger.states import TRANSITIONS
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["OPERATIONS", "Script", "load"]
+
+_State = TypeVar("_State", bound=str)
 
 #: The operations that are scripts; each is a file of ``lua/``.
 OPERATIONS = (
     "accept",
     "begin",
+    "campaign_add",
+    "campaign_create",
+    "campaign_fed",
+    "campaign_finish",
+    "campaign_get",
+    "campaign_live",
+    "campaign_open_until",
+    "campaign_recipients",
+    "campaign_retry",
+    "campaign_sweep",
+    "campaign_take",
+    "campaign_turn",
+    "campaign_unpark",
     "cancel",
     "claim",
     "free",
@@ -61,10 +81,12 @@ OPERATIONS = (
 
 #: Constants of ``rules`` in seconds there and in milliseconds in the scripts.
 _TIMES = ("BARRIER_GAP_MAX", "CRASH_WAIT", "LATCHED_WAIT", "OUTAGE", "PROBE_WAIT", "SHIFT", "TICK_GAP", "TICK_GAP_MORE")
-_PLAIN = ("BLOB_TTL", "PACK_BYTES", "PACK_MESSAGES", "POISON_CRASHES", "RESENDS", "TICK_BYTES")
 #: Constants of ``rates``, where they have no prefix: in seconds there and in milliseconds in the scripts, and as they are.
 _RATE_TIMES = ("HOLD", "IDLE", "KNOWN", "OBSERVED", "QUIET", "RECOVERY_STEP", "WAIT_HELD")
 _RATE_PLAIN = ("AHEAD", "BURST", "LEAST_SEEN", "LOWEST", "RECOVERY", "SLOTS")
+_PLAIN = (
+    "BLOB_TTL", "KEPT_OCTETS", "PACK_BYTES", "PACK_MESSAGES", "POISON_CRASHES", "RESENDS", "SWEEP_NAMES", "TICK_BYTES",
+)  # fmt: skip
 _NEEDS = re.compile(r"-- needs: (.+)\n")
 _WORDS = re.compile(r"\w+")
 
@@ -104,15 +126,23 @@ def _constants(body: str) -> str:
     values |= {f"RATE_{name}": str(rules.milliseconds(getattr(rates, name))) for name in _RATE_TIMES}
     values |= {f"RATE_{name}": repr(getattr(rates, name)) for name in _RATE_PLAIN}
     values |= {name: f'"{getattr(rules, name)}"' for name in rules.__all__ if name.startswith("REASON_")}
-    values["WAYS"] = _ways()
+    values["SUPPRESSED"] = f'"{rules.SUPPRESSED}"'
+    values["WAYS"], values["CAMPAIGN_WAYS"] = _ways(TRANSITIONS), _ways(CAMPAIGN_TRANSITIONS)
+    values["LETTERS"] = _letters()
     used = set(_WORDS.findall(body))
     return "\n".join(f"local {name} = {value}" for name, value in values.items() if name in used)
 
 
-def _ways() -> str:
+def _ways(transitions: Mapping[_State, frozenset[_State]]) -> str:
     # A function, because most calls move nothing and need not build the table.
     rows = [
         f"{old} = {{{', '.join(f'{new} = true' for new in sorted(following))}}}"
-        for old, following in sorted(TRANSITIONS.items())
+        for old, following in sorted(transitions.items())
     ]
     return f"function() return {{{', '.join(rows)}}} end"
+
+
+def _letters() -> str:
+    """The letters of final records and what they mean, both ways."""
+    pairs = [f'{letter} = "{state}", {state} = "{letter}"' for letter, state in FINAL_LETTERS.items()]
+    return f"function() return {{{', '.join(pairs)}}} end"

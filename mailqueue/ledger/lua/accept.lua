@@ -1,4 +1,4 @@
--- needs: common
+-- needs: common campaign
 -- Record new messages as scheduled, or as queued under one new number of their lane; nothing at all while a blob is
 -- lacking, or when an idempotency key is another message's. If all of them are queued by that, their task is pushed to
 -- the broker's queue KEYS[2], should there be one.
@@ -11,6 +11,7 @@
 
 local lane, restored, replayed = ARGV[FIRST], ARGV[FIRST + 1] == "1", ARGV[FIRST + 2] == "1"
 local known, keys, answer, lacking, asked, fresh, repeated = {}, {}, {}, {}, {}, {}, {}
+local looked, members, adopted = {}, {}, {} -- of campaigns
 local QUEUED_NOW = {"queued", now}
 
 local NO_OPTIONS = {hold = "0", send_at = 0, expires_at = 0, key = ""}
@@ -42,10 +43,51 @@ local function holder_of(key)
   return unpack(keys[key])
 end
 
+-- What is known of a campaign's message without a record: nothing if its recipient waits, so that it is new; else what
+-- became of it, cancelled if there is no such recipient. But one from a task, whose campaign the store has lost, is a
+-- message of its own.
+local function known_recipient(id, name, digest)
+  local c = campaign_named(name)
+  local state, rest
+  if c then state, rest = final_of(c, digest) end
+  if state then return {state == "suppressed" and "cancelled" or state, 0} end
+  if not rest then return not restored and {"cancelled", 0} or nil end
+  state = stop_of(c)
+  if state and state ~= "held" then return {state, 0} end -- one that has to wait is set aside when it is claimed
+  members[id] = c
+  return nil
+end
+
+-- A message that was restored when the store had lost its campaign may find its recipient waiting there later on.
+local function note_adoption(id, name, digest)
+  local c = campaign_named(name)
+  if not c or adopted[id] or call("HGET", message(id), "m") == c.created then return end
+  local state, waits = final_of(c, digest)
+  if not state and waits then adopted[id] = c end
+end
+
+local function adopt(id, c)
+  local _, digest = parts_of(id)
+  local v = call("HMGET", message(id), "s", "w")
+  tally(c, v[1], 1)
+  letters = letters or LETTERS()
+  if letters[v[1]] then conclude(c, digest, v[1], v[2] or "") else call("HSET", message(id), "m", c.created) end
+end
+
 local place = FIRST + 5
 while place <= #ARGV do
   local id, options, blobs = ARGV[place], options_at(place + 3), tonumber(ARGV[place + 4])
   local v = known_message(id)
+  local name, digest = parts_of(id)
+  if name and not looked[id] then
+    looked[id] = true
+    if v then
+      note_adoption(id, name, digest)
+    else
+      v = known_recipient(id, name, digest)
+      known[id] = v or false
+    end
+  end
   if not v and options.key ~= "" then
     local first, digest = holder_of(options.key)
     if first then
@@ -92,6 +134,11 @@ for _, each in ipairs(fresh) do
   add_to(write, "h", options.hold, "0")
   add_to(write, "e", options.expires_at, 0)
   add_to(write, "i", options.key, "")
+  local c = members[id]
+  if c then
+    add_to(write, "m", c.created)
+    tally(c, known[id][1], 1)
+  end
   if known[id][1] == "queued" then
     if number == 0 then number = call("HINCRBY", lane_key(lane), "counter", 1) end
     enter("queued:" .. lane, id, number)
@@ -115,6 +162,7 @@ for _, each in ipairs(fresh) do
 end
 add(counts, lane .. ":queued", #fresh - scheduled)
 add(counts, lane .. ":scheduled", scheduled)
+for id, c in pairs(adopted) do adopt(id, c) end
 local firsts = {}
 for id, first in pairs(repeated) do
   event("repeated")

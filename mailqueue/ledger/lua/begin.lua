@@ -1,4 +1,4 @@
--- needs: common moves
+-- needs: common campaign moves
 -- The last bytes of these messages are about to go out. Reply, a digit per id: 1, or 0 if the claim is over, or the
 -- time is. ARGV: token, the call's number, ids, one a line.
 
@@ -6,6 +6,13 @@ local token, turn = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 
 -- States in which a message rests that was stopped while it was claimed: that is no fence's doing.
 local STOPPED = {cancelled = true, held = true, expired = true}
+
+-- Whether its campaign does not let it go out now. One that does is not looked at any further.
+local function is_stopped(id)
+  local name = parts_of(id)
+  local c = name and campaign_named(name)
+  return c and stop_of(c) and stop(load(id))
+end
 
 local function begin(id)
   local v = call("HMGET", message(id), "s", "f", "e", "b", "p")
@@ -18,6 +25,7 @@ local function begin(id)
     expire(load(id))
     return 0
   end
+  if is_stopped(id) then return 0 end
   call("HSET", message(id), "p", "begun", "b", turn)
   enter("leased", id, now + LEASE)
   return 1

@@ -1,4 +1,4 @@
--- needs: common moves hands
+-- needs: common campaign moves hands
 -- Withdraw messages. Reply, per id: cancelled, cancelling, late, missing.
 -- ARGV: ids.
 
@@ -11,4 +11,4 @@ return for_each(FIRST, function(m)
   end
   move(m, "cancelled", now, {w = REASON_CANCELLED}, m.state == "sending" and {"deferred"} or DIRECT)
   return "cancelled"
-end)
+end, "late", "cancelled")

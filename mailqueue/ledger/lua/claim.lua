@@ -1,4 +1,4 @@
--- needs: common moves marks
+-- needs: common campaign moves marks
 -- Claim queued messages for an owner under a fence, having raised the lane's mark.
 -- ARGV: lane, number, token, owner, alone, ids, one a line.
 -- Reply, a line per id: "" (no record), "-" and the reason of a refusal, or "+", attempts so far, since when it ages,
@@ -17,7 +17,10 @@ end
 
 local function claim(id)
   local m = load(id)
-  if not m then return "" end
+  if not m then
+    local state = ended(id)
+    return state and "-" .. state or ""
+  end
   if m.state == "sending" and m.fence == token then
     enter("leased", id, now + LEASE)
     return grant(m) -- the same call again: the same answer
@@ -27,6 +30,8 @@ local function claim(id)
     expire(m)
     return "-expired"
   end
+  local stopped = m.campaign and stop(m)
+  if stopped then return "-" .. stopped end
   if m.crashes > 0 and not alone then
     event("alone")
     defer(m, now, REASON_ALONE)

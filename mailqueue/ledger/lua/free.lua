@@ -1,4 +1,4 @@
--- needs: common moves
+-- needs: common campaign moves
 -- An owner has died: end its claims. Reply: their number.
 -- ARGV: owner.
 

@@ -8,13 +8,15 @@ local function find(id)
   return first and load(first) or nil
 end
 
--- Call `act` with each message named from `place` on; the words that it answers.
-local function for_each(place, act)
+-- Call `act` with each message named from `place` on; the words that it answers. `over` is the word for a campaign's
+-- message that has ended, its record gone; unless it is `already` in the state that it was to have.
+local function for_each(place, act, over, already)
   even_when_full()
   local words = {}
   for at = place, #ARGV do
     local m = find(ARGV[at])
-    words[#words + 1] = m and act(m) or "missing"
+    local state = not m and ended(ARGV[at])
+    words[#words + 1] = m and act(m) or state and (state == already and already or over) or "missing"
   end
   finish()
   return words

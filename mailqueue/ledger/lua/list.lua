@@ -1,4 +1,4 @@
--- needs: common moves
+-- needs: common campaign moves
 -- Ids of messages in an indexed state, oldest first, of one lane and relay if these are given.
 -- ARGV: state, lane or "", whether to ask for the relay, relay, id after which to begin or "", how many to look at.
 -- Reply: {ids, the last one looked at, how many were looked at}.

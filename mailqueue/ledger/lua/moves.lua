@@ -30,13 +30,15 @@ local function load(id)
     "b"
   )
   if not v[1] then return nil end
-  return {
+  local m = {
     id = id, state = v[1], lane = v[2], fence = v[3], phase = v[4], owner = v[5], attempts = tonumber(v[6] or 0),
     crashes = tonumber(v[7] or 0), alone_crashes = tonumber(v[8] or 0), unknowns = tonumber(v[9] or 0),
     alone = v[10] == "1", hold = v[11] == "1", results = v[12], blobs = tonumber(v[13] or 0),
     since = v[15] or v[14], expires = tonumber(v[16] or 0), key = v[17], asked = v[18] ~= "" and v[18],
     turn = tonumber(v[19] or 0),
   }
+  if string.find(id, "~", 1, true) then m.campaign, m.digest = member_of(id) end
+  return m
 end
 
 local function is_late(m) return m.expires > 0 and m.expires <= now end
@@ -53,13 +55,15 @@ local function leads(state, via, new)
 end
 
 -- A blob is kept for as long as it has users, and BLOB_TTL longer.
+local function leave_blob(hash, user)
+  call("SREM", users(hash), user)
+  if call("EXISTS", users(hash)) == 0 then call("EXPIRE", blob(hash), BLOB_TTL) end
+end
+
 local function leave_blobs(m)
   for number = 1, m.blobs do
     local hash = call("HGET", message(m.id), "z" .. number)
-    if hash then
-      call("SREM", users(hash), m.id)
-      if call("EXISTS", users(hash)) == 0 then call("EXPIRE", blob(hash), BLOB_TTL) end
-    end
+    if hash then leave_blob(hash, m.id) end
   end
 end
 
@@ -69,12 +73,30 @@ local FINAL = {sent = true, cancelled = true, expired = true, partial = true, fa
 -- States in which a message past its expires_at expires. Others come back to one of them first, or end.
 local EXPIRABLE = {scheduled = true, queued = true, deferred = true}
 
+-- How long the record of a message is kept, if it ends. What became of a campaign's message is known by its campaign:
+-- its own record is for a worker that asks again because it has lost its answer.
+local function life_of(m)
+  if m.campaign then return FINAL[m.state] and 2 * LEASE end
+  return RETIRED[m.state] and RETENTION
+end
+
 local function retire(m)
+  local life = life_of(m)
   drop(envelope(m.id))
   leave_blobs(m)
-  call("PEXPIRE", message(m.id), RETENTION)
-  if m.results == "+" then call("PEXPIRE", long_results(m.id), RETENTION) end
-  if m.key then call("PEXPIRE", key_holder(m.key), RETENTION) end
+  call("PEXPIRE", message(m.id), life)
+  if m.results == "+" then call("PEXPIRE", long_results(m.id), life) end
+  if m.key then call("PEXPIRE", key_holder(m.key), life) end
+end
+
+-- A campaign's message moves to a state: its campaign counts it there, and keeps how it has ended.
+local function tell_campaign(m, new, reason)
+  local c, name = m.campaign, new
+  if new == "cancelled" and string.sub(reason, 1, #SUPPRESSED) == SUPPRESSED then name = "suppressed" end
+  tally(c, m.state, -1)
+  tally(c, name, 1)
+  if m.state == "held" then leave(c.parked, m.id) end
+  if FINAL[new] then conclude(c, m.digest, name, reason) end
 end
 
 local DIRECT = {}
@@ -98,6 +120,10 @@ local function move(m, new, score, fields, via)
     return false
   end
   local from, to = index_of(m.state, m.lane), index_of(new, m.lane)
+  if m.campaign then
+    tell_campaign(m, new, fields.w or "")
+    if FINAL[new] then to = nil end
+  end
   if from and from ~= to then leave(from, m.id) end
   if to then enter(to, m.id, score) end
   if m.state == "sending" then
@@ -114,7 +140,7 @@ local function move(m, new, score, fields, via)
   add(counts, m.lane .. ":" .. m.state, -1)
   add(counts, m.lane .. ":" .. new, 1)
   m.state = new
-  if RETIRED[new] then retire(m) end
+  if life_of(m) then retire(m) end
   return true
 end
 
@@ -139,7 +165,22 @@ end
 
 local function expire(m)
   event("expired")
-  return move(m, "expired", now, {w = REASON_EXPIRED}, m.state == "sending" and {"deferred"} or DIRECT)
+  return move(m, "expired", now, {w = REASON_EXPIRED}, EXPIRABLE[m.state] and DIRECT or {"deferred"})
+end
+
+-- Where its campaign does not let a message go out now, it goes to where it belongs. Returns that state.
+local function stop(m)
+  local state = m.campaign and stop_of(m.campaign)
+  if not state then return nil end
+  if state == "expired" then
+    expire(m)
+  elseif state == "cancelled" then
+    move(m, state, now, {w = REASON_CAMPAIGN_CANCELLED}, m.state == "sending" and {"deferred"} or DIRECT)
+  else
+    move(m, state, now, {w = REASON_PARKED, p = m.state == "sending" and "claimed" or nil})
+    enter(m.campaign.parked, m.id, now)
+  end
+  return state
 end
 
 -- Results are kept in pieces, so that the hash stays a listpack (hash-max-listpack-value is 64), and with one more key
@@ -153,7 +194,8 @@ local function keep_results(m, text, fields)
   if text == "" then return end
   if #text >= #PIECES * PIECE then
     call("SET", long_results(m.id), text, "KEEPTTL")
-    if RETIRED[m.state] then call("PEXPIRE", long_results(m.id), RETENTION) end
+    local life = life_of(m)
+    if life then call("PEXPIRE", long_results(m.id), life) end
     m.results = "+"
     fields.x = "+"
     return

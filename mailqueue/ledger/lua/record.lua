@@ -1,4 +1,4 @@
--- needs: common moves
+-- needs: common campaign moves
 -- Record what became of claimed messages. Reply, a digit per settlement: 1, or 0 if its fence is another by now.
 -- ARGV: token, the call's number, settlements, one a line: id, state, results, due in, reason, with a tab between. The
 -- results are JSON, which has neither tabs nor line feeds, and the reason is one line.
@@ -59,7 +59,9 @@ local reply = {}
 local SETTLEMENT = "([^\t\n]+)\t(%a+)\t([^\t\n]*)\t(%d+)\t([^\n]*)"
 for id, state, results, due_in, reason in string.gmatch(ARGV[FIRST + 2], SETTLEMENT) do
   local m = load(id)
-  if not m or m.fence ~= token then
+  if not m and ended(id) then
+    reply[#reply + 1] = 1
+  elseif not m or m.fence ~= token then
     event("fenced")
     reply[#reply + 1] = 0
   else

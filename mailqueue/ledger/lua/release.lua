@@ -1,4 +1,4 @@
--- needs: common moves
+-- needs: common campaign moves
 -- Give back claimed messages that were not begun, at no charge.
 -- ARGV: token, due in, reason, then ids.
 

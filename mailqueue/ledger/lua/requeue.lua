@@ -1,4 +1,4 @@
--- needs: common moves hands
+-- needs: common campaign moves hands
 -- Send failed and partial messages again, to those who were refused. Reply, per id: deferred, refused, missing.
 -- ARGV: ids.
 
@@ -7,10 +7,10 @@
 local function reopened(results) return (string.gsub(results, '":%["r",', '":["d",')) end
 
 return for_each(FIRST, function(m)
-  if m.state ~= "failed" and m.state ~= "partial" then return "refused" end
+  if m.campaign or m.state ~= "failed" and m.state ~= "partial" then return "refused" end -- a campaign retries itself
   event("requeued")
   local fields = {a = 0, c = 0, k = 0, n = now, w = REASON_REQUEUED}
   keep_results(m, reopened(results_of(m)), fields)
   move(m, "deferred", now, fields)
   return "deferred"
-end)
+end, "refused")

@@ -1,4 +1,4 @@
--- needs: common moves hands
+-- needs: common campaign moves hands
 -- Settle by hand a message whose answer was lost. Reply: its new state; missing; or refused and the state it is in.
 -- ARGV: id, state, reason, results.
 
@@ -6,7 +6,10 @@ local state, reason, results = ARGV[FIRST + 1], ARGV[FIRST + 2], ARGV[FIRST + 3]
 
 even_when_full()
 local m = find(ARGV[FIRST])
-if not m then return {"missing"} end
+if not m then
+  local over = ended(ARGV[FIRST])
+  return over and {"refused", over} or {"missing"}
+end
 local held = m.state == "held" and m.phase == "unknown" -- by the ledger, for want of an answer
 if state == m.state or not (held or m.state == "unknown") then return {"refused", m.state} end
 

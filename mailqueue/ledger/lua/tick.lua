@@ -1,4 +1,4 @@
--- needs: common moves marks relays
+-- needs: common campaign moves marks relays campaigns
 -- Recover and schedule: one bounded pass over what expired, was lost, or fell due.
 -- ARGV: limit (messages of each kind, and lane).
 -- Reply: {} if another tick was answered just now; else {publications, found}: each publication {lane, number, alone,
@@ -167,13 +167,12 @@ for _, state in ipairs({"failed", "partial"}) do
     if m then
       event("swept")
       add(found, "swept", 1)
-      leave(state, id)
-      leave_blobs(m)
-      call("DEL", message(id), envelope(id), long_results(id))
-      if m.key then call("DEL", key_holder(m.key)) end
+      forget(m)
     end
   end
 end
+
+sweep_campaigns(SWEEP_NAMES)
 
 -- While a relay is left alone, what is due waits for it as a rule, and is only looked at: there is no hurry.
 for _, relay in ipairs(call("SMEMBERS", RELAYS)) do

@@ -1,4 +1,4 @@
--- needs: common moves
+-- needs: common campaign moves
 -- The last bytes of these messages were not written after all.
 -- ARGV: token, the call's number, then ids.
 

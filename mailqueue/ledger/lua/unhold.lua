@@ -1,4 +1,4 @@
--- needs: common moves hands
+-- needs: common campaign moves hands
 -- Let held messages go. Reply, per id: deferred, sending or unknown if it was only to be held, refused, missing.
 -- ARGV: ids.
 
@@ -11,4 +11,4 @@ return for_each(FIRST, function(m)
   local due = math.max(now, tonumber(m.since)) -- not before its send_at
   move(m, "deferred", due, {n = due, w = REASON_UNHELD})
   return "deferred"
-end)
+end, "refused")

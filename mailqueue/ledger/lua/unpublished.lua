@@ -1,4 +1,4 @@
--- needs: common moves
+-- needs: common campaign moves
 -- The task of these messages could not be published: the tick is to publish them.
 -- ARGV: due in, then ids.
 

@@ -10,7 +10,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from mailqueue.errors import IdempotencyConflict, IllegalTransition, MessageNotFound
+from mailqueue.errors import (
+    CampaignConflict,
+    CampaignNotFound,
+    IdempotencyConflict,
+    IllegalTransition,
+    MessageNotFound,
+)
 from mailqueue.ledger.base import Settlement, Submission
 from mailqueue.ledger.rules import RESOLUTIONS, SETTLEMENT_STATES
 from mailqueue.ledger.states import State
@@ -18,7 +24,8 @@ from mailqueue.outcome import Result, Verdict
 from mailqueue.smtp.reply import Reply
 
 LANES = ("default", "bulk")
-IDS = ("a", "b", "c", "d")
+DIGESTS = ("Aaaa", "Aaab", "B___", "-bcd")
+IDS = ("a", "b", "c", "news~Aaaa", "news~Aaab", "news~B___")
 HASHES = ("h1", "h2")
 LISTED = tuple(set(State) - {State.SENT, State.CANCELLED, State.EXPIRED})
 
@@ -44,6 +51,13 @@ settlements = st.builds(
 )
 
 
+ERRORS = (CampaignConflict, CampaignNotFound, IdempotencyConflict, IllegalTransition, MessageNotFound)
+some_digests = st.lists(st.sampled_from(DIGESTS), min_size=1, max_size=4, unique=True)
+names = st.sampled_from(("news", "news", "news", "other"))
+chunks = st.integers(1, 4)
+queues = st.sampled_from(("", "", "example.com"))
+
+
 class Lockstep(RuleBasedStateMachine):
     """Two ledgers on one clock. Subclasses give ``benches``."""
 
@@ -61,7 +75,7 @@ class Lockstep(RuleBasedStateMachine):
     def answer(self, call, ledger):
         try:
             return call(ledger)
-        except (IdempotencyConflict, IllegalTransition, MessageNotFound) as error:
+        except ERRORS as error:
             return type(error), vars(error)
 
     @rule(
@@ -136,6 +150,86 @@ class Lockstep(RuleBasedStateMachine):
     def relay_recovered(self, relay, by_hand):
         self.both(lambda ledger: ledger.relay_recovered(relay, by_hand=by_hand))
 
+    @rule(
+        name=names,
+        spec=st.sampled_from((b"one", b"one", b"two")),
+        blobs=st.sets(st.sampled_from(HASHES)),
+        start_in=st.sampled_from((None, None, 20.0)),
+        expires_in=st.sampled_from((None, None, 60.0)),
+        width=st.integers(0, 2),
+    )
+    def create_campaign(self, name, spec, blobs, start_in, expires_in, width):
+        now = self.memory.clock.now()
+        options = {
+            "blobs": sorted(blobs),
+            "start_at": now + start_in if start_in else 0.0,
+            "expires_at": now + expires_in if expires_in else 0.0,
+            "width": width,
+        }
+        self.both(lambda ledger: ledger.campaigns.create(name, spec, **options))
+
+    @rule(name=names, digests=some_digests, content=st.sampled_from((b"x", b"y")))
+    def add_recipients(self, name, digests, content):
+        self.both(lambda ledger: ledger.campaigns.add(name, digests, content))
+
+    @rule(digests=some_digests, start_in=st.sampled_from((0.0, 20.0)))
+    def make_campaign(self, digests, start_in):
+        start_at = self.memory.clock.now() + start_in
+        self.both(lambda ledger: ledger.campaigns.create("news", b"one", start_at=start_at, width=1))
+        self.both(lambda ledger: ledger.campaigns.add("news", digests, b"x"))
+        self.both(lambda ledger: ledger.campaigns.start("news"))
+
+    @rule(owner=owners, queue=queues, hold=st.booleans())
+    def feed(self, owner, queue, hold):
+        chunk = self.both(lambda ledger: ledger.campaigns.take("news", owner, queue=queue))
+        if chunk and not isinstance(chunk, tuple):
+            self.accept("default", [each for each in IDS if each.startswith("news")], hold, [], restored=False)
+            self.both(lambda ledger: ledger.campaigns.fed("news", chunk.number, owner, queue=queue))
+
+    @rule(name=names, verb=st.sampled_from(("start", "pause", "resume", "resume", "cancel")))
+    def turn_campaign(self, name, verb):
+        self.both(lambda ledger: getattr(ledger.campaigns, verb)(name))
+
+    @rule(name=names, digests=some_digests, content=st.sampled_from((b"x", b"z")))
+    def retry(self, name, digests, content):
+        self.both(lambda ledger: ledger.campaigns.retry(name, digests, content))
+
+    @rule()
+    def live_campaigns(self):
+        self.both(lambda ledger: ledger.campaigns.live())
+
+    @rule(name=names, owner=owners, queue=queues)
+    def take(self, name, owner, queue):
+        self.both(lambda ledger: ledger.campaigns.take(name, owner, queue=queue))
+
+    @rule(
+        name=names,
+        number=chunks,
+        owner=owners,
+        queue=queues,
+        kept=st.sampled_from((None, b"kept")),
+        moved=st.sampled_from((None, {"example.com": b"moved"})),
+    )
+    def fed(self, name, number, owner, **options):
+        self.both(lambda ledger: ledger.campaigns.fed(name, number, owner, **options))
+
+    @rule(name=names, opens_for=st.sampled_from((0.0, -5.0, 30.0)))
+    def set_open_until(self, name, opens_for):
+        moment = self.memory.clock.now() + opens_for if opens_for else 0.0
+        self.both(lambda ledger: ledger.campaigns.set_open_until(name, moment))
+
+    @rule(name=names, limit=st.sampled_from((0, 1, 500)))
+    def unpark(self, name, limit):
+        self.both(lambda ledger: ledger.campaigns.unpark(name, limit))
+
+    @rule(name=names)
+    def finish_campaign(self, name):
+        self.both(lambda ledger: ledger.campaigns.finish(name))
+
+    @rule()
+    def sweep_campaigns(self):
+        self.both(lambda ledger: ledger.campaigns.sweep(5000))
+
     @rule(key=st.sampled_from(HASHES))
     def put_blob(self, key):
         self.both(lambda ledger: ledger.put_blobs({key: b"content"}))
@@ -190,6 +284,7 @@ class Lockstep(RuleBasedStateMachine):
         for _ in range(seconds):
             self._move(1.0)
             self._tick(500)
+        self.store.jump(0)  # what has a time to live has lived by it
 
     @rule(seconds=st.sampled_from((0.3, 1.0, 4.0, 21.0, 31.0, 4000.0, 700_000.0, -2.0, -25.0, -8000.0)))
     def jump(self, seconds):
@@ -226,6 +321,16 @@ class Lockstep(RuleBasedStateMachine):
         self.both(lambda ledger: ledger.relay_states())
         self.both(lambda ledger: ledger.owners("w"))
         self.both(lambda ledger: ledger.get_blobs(HASHES))
+
+    @invariant()
+    def campaigns_agree(self):
+        for name in self.both(lambda ledger: ledger.campaigns.ids()):
+            entry = self.both(lambda ledger, name=name: ledger.campaigns.get(name))
+            told = self.both(lambda ledger, name=name: ledger.campaigns.recipients(name, DIGESTS))
+            assert Counter(each.state for each in told) == entry.counts
+            assert len(told) == entry.total
+            for number in range(1, entry.chunks + 1):
+                self.both(lambda ledger, name=name, number=number: ledger.campaigns.chunk(name, number))
 
     @invariant()
     def every_message_is_counted_once(self):

@@ -174,7 +174,7 @@ def spied(ledger, client):
 
 def test_an_operation_is_one_call_whatever_the_number_of_messages(stored):
     ids = [f"m{number}" for number in range(100)]
-    ledger = stored.ledger
+    ledger, campaigns = stored.ledger, stored.ledger.campaigns
 
     def resolve():
         with pytest.raises(IllegalTransition):
@@ -203,6 +203,22 @@ def test_an_operation_is_one_call_whatever_the_number_of_messages(stored):
         "relay_states": ledger.relay_states,
         "relay_recovered": lambda: ledger.relay_recovered("eu"),
         "owners": lambda: ledger.owners(""),
+        "campaigns.create": lambda: campaigns.create("news", b"spec"),
+        "campaigns.add": lambda: campaigns.add("news", [f"digest{number}" for number in range(100)], b"chunk"),
+        "campaigns.start": lambda: campaigns.start("news"),
+        "campaigns.live": campaigns.live,
+        "campaigns.take": lambda: campaigns.take("news", "w"),
+        "campaigns.fed": lambda: campaigns.fed("news", 1, "w"),
+        "campaigns.set_open_until": lambda: campaigns.set_open_until("news", 4e9),
+        "campaigns.unpark": lambda: campaigns.unpark("news"),
+        "campaigns.finish": lambda: campaigns.finish("news"),
+        "campaigns.retry": lambda: campaigns.retry("news", ["digest1"], b"chunk"),
+        "campaigns.get": lambda: campaigns.get("news"),
+        "campaigns.ids": campaigns.ids,
+        "campaigns.chunk": lambda: campaigns.chunk("news", 1),
+        "campaigns.recipients": lambda: campaigns.recipients("news", [f"digest{number}" for number in range(100)]),
+        "campaigns.cancel": lambda: campaigns.cancel("news"),
+        "campaigns.sweep": campaigns.sweep,
         "get": lambda: ledger.get("m1"),
         "list": lambda: ledger.list(State.QUEUED),
         "counts": ledger.counts,

@@ -10,7 +10,9 @@ import pytest
 from mailqueue.ledger import rules, scripts
 from mailqueue.ledger.states import TRANSITIONS, State
 
-PARTS = {"common", "hands", "marks", "moves", "rates", "relays", "schedules", "suppressions"}
+PARTS = {
+    "campaign", "campaigns", "common", "hands", "marks", "moves", "rates", "relays", "schedules", "suppressions",
+}  # fmt: skip
 
 
 def files():
@@ -36,7 +38,7 @@ def test_the_store_knows_scripts_by_the_digests_that_we_compute(stored):
 
 def run(client, body, *arguments):
     """Run Lua with all that the operations have."""
-    parts = "\n".join(scripts._read(part) for part in ("common", "moves", "marks"))
+    parts = "\n".join(scripts._read(part) for part in ("common", "campaign", "moves", "marks"))
     source = f"{scripts._constants(parts + body)}\n{parts}\n{body}"
     return client.eval(source, 1, "{mailqueue}:", 0, 30_000, 604_800_000, *arguments)
 

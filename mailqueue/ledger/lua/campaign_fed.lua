@@ -1,0 +1,16 @@
+-- needs: common campaign moves campaigns
+-- The recipients of a chunk are messages now. Reply: 1, or 0 if it was fed already.
+-- ARGV: name, number, owner, queue, whether what it holds is replaced, by what, then queue and content of each new chunk.
+
+local key, number, owner, queue = named(""), ARGV[FIRST + 1], ARGV[FIRST + 2], ARGV[FIRST + 3]
+
+even_when_full()
+local list, lease = key .. ":q:" .. queue, "feed:" .. queue
+if call("LINDEX", list, 0) ~= number then return 0 end
+call("LPOP", list)
+if call("EXISTS", list) == 0 then call("SREM", key .. ":queues", queue) end
+if string.match(call("HGET", key, lease) or "", "^%d+ (.*)$") == owner then call("HDEL", key, lease) end
+if ARGV[FIRST + 4] == "1" then call("SET", key .. ":k:" .. number, ARGV[FIRST + 5]) end
+for place = FIRST + 6, #ARGV, 2 do push(key, ARGV[place], ARGV[place + 1]) end
+call("HSETNX", key, "started", now)
+return 1
