@@ -42,6 +42,7 @@ class Attempt:
     recipients: Sequence[str]
     results: dict[str, Result] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)  # by this attempt; who was deferred is not asked again in it
+    stage: str = ""  # the command whose reply ended it last, if the backend tells
     broken: int = 0  # connections that broke within its content
     lost_at: int | None = None  # messages that the relay had answered for, when a connection was last lost over it
 

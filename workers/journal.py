@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mailqueue.errors import LedgerFault
 from mailqueue.ledger.states import State
+from workers.refusals import learn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,7 @@ class Journal:
         for (attempt, settlement), recorded in zip(noted, answers, strict=True):
             if everything or not recorded or settlement.state not in _QUIET:
                 _tell(attempt, settlement, recorded=recorded)
+        learn(self._process, self._batch.lane, (each for each, ours in zip(noted, answers, strict=True) if ours))
 
 
 def _tell(attempt: Attempt, settlement: Settlement, *, recorded: bool) -> None:

@@ -166,6 +166,7 @@ class Line:
     def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Note what became of a message."""
         attempt.settle(outcome.results)
+        attempt.stage = outcome.reason.partition(":")[0]
         if outcome.ending is Ending.PROGRESS:
             self._journal.note(attempt, Settlement(attempt.id, State.SENDING, attempt.results))
             return

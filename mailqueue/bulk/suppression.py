@@ -5,42 +5,35 @@ Who is on it gets no bulk mail: of one list, or of any. The urgent lane never as
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+import contextlib
+import itertools
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Literal
 
 from mailqueue.bulk.address import normalise
-from mailqueue.errors import RecipientError
-from mailqueue.ledger.suppressions import Suppression, key_of, list_of
+from mailqueue.bulk.suppressionfile import Imported, Rows, entry_of, write_rows
+from mailqueue.ledger.suppressions import Suppression, list_of
 from mailqueue.producer import get_producer
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mailqueue.ledger.base import Ledger
 
-__all__ = ["add_all", "entries", "entry_of", "is_suppressed", "suppress", "suppressed", "unsuppress"]
+__all__ = [
+    "Imported",
+    "Suppression",
+    "entries",
+    "export_csv",
+    "import_csv",
+    "is_suppressed",
+    "suppress",
+    "suppressed",
+    "unsuppress",
+]
 
-_DOMAIN: Final = re.compile(r"@\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
 _TOGETHER: Final = 500  # entries of a call: some 5 ms of the store
-
-
-def entry_of(text: str) -> str:
-    """The key that ``text`` stands for: an address, ``@example.com``, or ``@.example.com`` for all that is below that.
-
-    Raises RecipientError.
-    """
-    text = text.strip()
-    if not text.startswith("@"):
-        if "@" not in text and "." in text:
-            raise RecipientError(f"{text[:80]!r} is no address; a domain is written @{text[:80].lstrip('.')}")
-        return normalise(text)
-    key = key_of(text)
-    if not _DOMAIN.fullmatch(key):
-        raise RecipientError(
-            f"{text[:80]!r} is no domain; write it as @example.com, or @.example.com for those below it"
-        )
-    return key
 
 
 def suppress(entry: str, list: str = "", *, reason: str = "manual", source: str = "") -> bool:  # noqa: A002 - the field's name
@@ -90,17 +83,68 @@ def entries(list: str | None = None) -> Iterator[Suppression]:  # noqa: A002 - t
             return
 
 
-def add_all(suppressions: Iterable[Suppression]) -> Iterator[tuple[int, int]]:
-    """Add entries, their keys normalised already; yields now and then how many were taken, and how many were new."""
+def export_csv(target: str | os.PathLike[str] | IO[str], list: str | None = None) -> int:  # noqa: A002 - the field's name
+    """Write the entries of one list, or of all (None), with a header; returns their number.
+
+    Raises OSError, LedgerUnavailable.
+    """
+    with _opened(target, "w") as file:
+        return write_rows(file, entries(list))
+
+
+def import_csv(
+    source: str | os.PathLike[str] | IO[str],
+    list: str = "",  # noqa: A002 - the field's name
+    *,
+    reason: str = "manual",
+    origin: str = "",
+    on_error: Literal["stop", "skip"] = "stop",
+) -> Imported:
+    """Add the entries of a CSV file; those that are there already stay as they are.
+
+    The first row may be a header; without one the columns are key, list, reason, source, at, of which only the first
+    must be there. Columns may be separated by commas, semicolons or tabs.
+
+    Args:
+        source: A path, or an open text file.
+        list: For rows that name none.
+        reason: For rows that give none.
+        origin: The source of rows that give none; the file's name unless told.
+        on_error: Stop at the first row that is wrong (some before it are in; importing again is harmless), or skip it.
+
+    Raises:
+        RecipientError: With row and column, unless they are to be skipped; for a file that is no text in any case.
+        InvalidMessage: A list cannot be called so.
+        OSError, LedgerUnavailable:
+    """
+    if on_error not in {"stop", "skip"}:
+        raise ValueError(f"on_error is stop or skip, not {on_error!r}")
+    done = Imported()
+    with _opened(source, "r") as file:
+        name = Path(getattr(file, "name", "") or "").name if isinstance(getattr(file, "name", ""), str) else ""
+        usual = Suppression("", list_of(list), reason, origin or f"import {name}".strip())
+        rows = Rows(file, name, usual, done, skip=on_error == "skip")
+        for new in _add_all(rows):
+            done.new = new
+    return done
+
+
+def _add_all(suppressions: Iterable[Suppression]) -> Iterator[int]:
+    """Add entries; yields, after each call to the store, how many were new so far."""
     store = get_producer().ledger.suppressions
-    waiting: list[Suppression] = []
-    taken = new = 0
-    for suppression in suppressions:
-        waiting.append(replace(suppression, list=list_of(suppression.list)))
-        if len(waiting) == _TOGETHER:
-            new += store.add(waiting)
-            taken += len(waiting)
-            waiting = []
-            yield taken, new
-    new += store.add(waiting)
-    yield taken + len(waiting), new
+    remaining = iter(suppressions)
+    new = 0
+    while together := [*itertools.islice(remaining, _TOGETHER)]:
+        new += store.add(together)
+        yield new
+
+
+@contextlib.contextmanager
+def _opened(place: str | os.PathLike[str] | IO[str], mode: Literal["r", "w"]) -> Iterator[IO[str]]:
+    """``place``, opened and closed if it is a path."""
+    if hasattr(place, "read") or hasattr(place, "write"):
+        yield place  # type: ignore[misc]
+        return
+    encoding = "utf-8-sig" if mode == "r" else "utf-8"
+    with Path(place).open(mode, encoding=encoding, newline="") as file:
+        yield file

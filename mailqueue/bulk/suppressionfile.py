@@ -1,29 +1,32 @@
-"""Suppression lists as CSV (RFC 4180): key, list, reason, source, at. Read and written as a stream, with flat memory."""
+"""Suppression lists as CSV (RFC 4180): key, list, reason, source, at. Read and written as a stream, with flat memory.
+
+Leaves the store to ``suppression``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import itertools
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from mailqueue.bulk.suppression import add_all, entries, entry_of
+from mailqueue.bulk.address import normalise
 from mailqueue.errors import InvalidMessage, RecipientError
-from mailqueue.ledger.suppressions import Suppression, list_of
+from mailqueue.ledger.suppressions import Suppression, key_of, list_of
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["COLUMNS", "Imported", "export_csv", "import_csv"]
+__all__ = ["COLUMNS", "Imported", "Rows", "entry_of", "write_rows"]
 
 #: The columns, in the order that they have in a file without a header.
 COLUMNS: Final = ("key", "list", "reason", "source", "at")
 _OTHER_NAMES: Final = {"address": "key", "email": "key", "domain": "key", "created": "at", "date": "at"}
 _MOST_PROBLEMS: Final = 100
+_DOMAIN: Final = re.compile(r"@\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -36,58 +39,36 @@ class Imported:
     problems: list[RecipientError] = field(default_factory=list)
 
 
-def export_csv(target: str | os.PathLike[str] | IO[str], list: str | None = None) -> int:  # noqa: A002 - the field's name
-    """Write the entries of one list, or of all (None), with a header; returns their number.
+def write_rows(file: IO[str], entries: Iterable[Suppression]) -> int:
+    """Write ``entries`` with a header; returns their number."""
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    number = 0
+    for entry in entries:
+        writer.writerow((entry.key, entry.list, entry.reason, entry.source, _written(entry.at)))
+        number += 1
+    return number
 
-    Raises OSError, LedgerUnavailable.
+
+def entry_of(text: str) -> str:
+    """The key that ``text`` stands for: an address, ``@example.com``, or ``@.example.com`` for all that is below that.
+
+    Raises RecipientError.
     """
-    with _opened(target, "w") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        number = 0
-        for number, entry in enumerate(entries(list), 1):  # noqa: B007 - counted
-            writer.writerow((entry.key, entry.list, entry.reason, entry.source, _written(entry.at)))
-        return number
+    text = text.strip()
+    if not text.startswith("@"):
+        if "@" not in text and "." in text:
+            raise RecipientError(f"{text[:80]!r} is no address; a domain is written @{text[:80].lstrip('.')}")
+        return normalise(text)
+    key = key_of(text)
+    if not _DOMAIN.fullmatch(key):
+        raise RecipientError(
+            f"{text[:80]!r} is no domain; write it as @example.com, or @.example.com for those below it"
+        )
+    return key
 
 
-def import_csv(
-    source: str | os.PathLike[str] | IO[str],
-    list: str = "",  # noqa: A002 - the field's name
-    *,
-    reason: str = "manual",
-    origin: str = "",
-    on_error: Literal["stop", "skip"] = "stop",
-) -> Imported:
-    """Add the entries of a CSV file; those that are there already stay as they are.
-
-    The first row may be a header; without one the columns are key, list, reason, source, at, of which only the first
-    must be there. Columns may be separated by commas, semicolons or tabs.
-
-    Args:
-        source: A path, or an open text file.
-        list: For rows that name none.
-        reason: For rows that give none.
-        origin: The source of rows that give none; the file's name unless told.
-        on_error: Stop at the first row that is wrong (those before it are in; importing again is harmless), or skip it.
-
-    Raises:
-        RecipientError: With row and column, unless they are to be skipped; for a file that is no text in any case.
-        InvalidMessage: A list cannot be called so.
-        OSError, LedgerUnavailable:
-    """
-    if on_error not in {"stop", "skip"}:
-        raise ValueError(f"on_error is stop or skip, not {on_error!r}")
-    done = Imported()
-    with _opened(source, "r") as file:
-        name = Path(getattr(file, "name", "") or "").name if isinstance(getattr(file, "name", ""), str) else ""
-        usual = Suppression("", list_of(list), reason, origin or f"import {name}".strip())
-        rows = _Rows(file, name, usual, done, skip=on_error == "skip")
-        for _taken, new in add_all(rows):
-            done.new = new
-    return done
-
-
-class _Rows:
+class Rows:
     """The suppressions in a file, one by one; tallies what it reads in ``done``."""
 
     def __init__(self, file: IO[str], name: str, usual: Suppression, done: Imported, *, skip: bool) -> None:
@@ -155,7 +136,7 @@ class _Rows:
         with self._told("at"):
             at = _moment(given.get("at", ""))
         reason = given.get("reason") or self._usual.reason
-        return Suppression(key, name, reason, given.get("source") or self._usual.source, at)
+        return Suppression(key, name, reason, given.get("source", self._usual.source), at)
 
     @contextlib.contextmanager
     def _told(self, column: str) -> Iterator[None]:
@@ -195,14 +176,3 @@ def _parsed(text: str) -> float:
 
 def _written(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@contextlib.contextmanager
-def _opened(place: str | os.PathLike[str] | IO[str], mode: Literal["r", "w"]) -> Iterator[IO[str]]:
-    """``place``, opened and closed if it is a path."""
-    if hasattr(place, "read") or hasattr(place, "write"):
-        yield place  # type: ignore[misc]
-        return
-    encoding = "utf-8-sig" if mode == "r" else "utf-8"
-    with Path(place).open(mode, encoding=encoding, newline="") as file:
-        yield file

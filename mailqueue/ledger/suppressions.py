@@ -38,8 +38,9 @@ def key_of(entry: str) -> str:
     if key.isascii():
         return key
     local_part, at, domain = key.rpartition("@")
+    dot = "." if domain.startswith(".") else ""
     try:
-        return f"{local_part}{at}{domain.encode('idna').decode('ascii')}"
+        return f"{local_part}{at}{dot}{domain.removeprefix(dot).encode('idna').decode('ascii')}"
     except UnicodeError:
         return key  # no relay takes it either
 

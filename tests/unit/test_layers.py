@@ -54,7 +54,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("what can still be done", "mailqueue.control"),
     (
         "who wants bulk mail",
-        """mailqueue.bulk.listheaders mailqueue.bulk.suppression mailqueue.bulk.suppressionfile
+        """mailqueue.bulk.listheaders mailqueue.bulk.refusals mailqueue.bulk.suppression mailqueue.bulk.suppressionfile
         mailqueue.bulk.unsubscribe""",
     ),
     ("bulk mail", "mailqueue.bulk"),
@@ -71,7 +71,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("one process of a worker", "workers.process"),
     (
         "one batch",
-        "workers.lookout workers.conclusion workers.journal workers.errand workers.line workers.lines workers.deliver workers.unpacking workers.drain",
+        "workers.lookout workers.conclusion workers.refusals workers.journal workers.errand workers.line workers.lines workers.deliver workers.unpacking workers.drain",
     ),
     ("the rounds", "workers.tick workers.feed"),
     ("a worker for users' tests", "workers.inline"),
