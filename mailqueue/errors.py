@@ -114,15 +114,25 @@ class IdempotencyConflict(InvalidMessage):
 class TemplateError(InvalidMessage):
     """A template that cannot be used. ``field`` is the part of it (subject, text, html...), ``line`` counts in there.
 
-    ``file`` is where it was read from, if it was.
+    ``file`` is where it was read from, if it was: then lines are those of the file. ``errors`` are all that were found,
+    if they were looked for together.
     """
 
-    def __init__(self, message: str, *, field: str = "", line: int | None = None, file: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "",
+        line: int | None = None,
+        file: str = "",
+        errors: Iterable[TemplateError] = (),
+    ) -> None:
         at = ", ".join(filter(None, (file, field, f"line {line}" if line else "")))
         super().__init__(f"{at}: {message}" if at else message)
         self.field = field
         self.line = line
         self.file = file
+        self.errors = tuple(errors)
 
 
 class RecipientError(InvalidMessage):

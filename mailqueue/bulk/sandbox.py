@@ -37,10 +37,20 @@ _UTF8: Final = 4  # octets of a character at most
 
 
 class Origin(NamedTuple):
-    """Where the text of a field was read: the ``line`` of ``file`` on which it begins, counted from 1."""
+    """Where the text of a field was read: the ``line`` of ``file`` on which it begins, counted from 1.
+
+    ``pinned``: all of it is on that line, whatever lines it makes.
+    """
 
     file: str = ""
     line: int = 1
+    pinned: bool = False
+
+    def error(self, message: str, field: str, line: int | None = None) -> TemplateError:
+        """An error of ``field``, at ``line`` of its text."""
+        if self.file:
+            line = self.line if self.pinned else self.line + (line or 1) - 1
+        return TemplateError(message, field=field, line=line, file=self.file)
 
 
 NOWHERE: Final = Origin()
@@ -100,10 +110,7 @@ class Field:
 
     def error(self, message: str, line: int | None = None) -> TemplateError:
         """An error of this field, at ``line`` of its text."""
-        file, first = self._origin
-        if file:
-            line = first + (line or 1) - 1
-        return TemplateError(message, field=self.name, line=line, file=file)
+        return self._origin.error(message, self.name, line)
 
     # -- compiling
 

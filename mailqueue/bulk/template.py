@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from mailqueue import conf
 from mailqueue.blobs import Luggage
 from mailqueue.bulk.address import mailbox
 from mailqueue.bulk.sandbox import NOWHERE, Field, FieldKind, Origin, global_names
 from mailqueue.bulk.text import text_of
-from mailqueue.errors import RecipientError, TemplateError
+from mailqueue.errors import MessageTooLarge, RecipientError, TemplateError
 from mailqueue.mail.attachments import EmailAlternative
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
 from mailqueue.parts import Part, pack_attachment, unpack_attachment
@@ -90,11 +91,21 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def pack_attachments(entries: Iterable[Any]) -> tuple[tuple[Part, ...], dict[str, bytes]]:
     """Attachments as ``EmailMessage.attachments`` has them, as a template keeps them; and the large ones' blobs.
 
-    Raises InvalidMessage for content that is none, and what ``EmailMessage.attach()`` raises.
+    Raises:
+        MessageTooLarge: They are above MAILQUEUE_MAX_MESSAGE_BYTES, as encoded for mail.
+        InvalidMessage: for content that is none; and what ``EmailMessage.attach()`` raises.
     """
     luggage = Luggage()
     described = EmailMessage(from_email="-", attachments=entries).attachments
-    return tuple(pack_attachment(entry, luggage) for entry in described), luggage.blobs
+    parts = tuple([pack_attachment(entry, luggage) for entry in described])
+    limit = conf.get("MAILQUEUE_MAX_MESSAGE_BYTES")
+    if luggage.size > limit:
+        raise MessageTooLarge(
+            f"the attachments have about {luggage.size} octets, and MAILQUEUE_MAX_MESSAGE_BYTES is {limit}",
+            size=luggage.size,
+            limit=limit,
+        )
+    return parts, luggage.blobs
 
 
 class Compiled:
@@ -105,23 +116,23 @@ class Compiled:
         #: Pictures that the HTML shows belong to it (RFC 2387); a file beside them is for itself.
         related = bool(attachments) and all(_is_inline(entry) for entry in attachments)
         self._mixed_subtype = "related" if related else EmailMessage.mixed_subtype
-
-        def field(name: str, source: str, kind: FieldKind = "line") -> Field:
-            return Field(name, source, kind, origins.get(name, NOWHERE))
-
-        self._subject = field("subject", template.subject)
-        self._text = field("text", template.text, "text") if template.text else None
-        self._html = field("html", template.html, "html") if template.html else None
-        self._from = _Mailbox(field("from", template.from_email)) if template.from_email else None
-        self._to = _Mailbox(field("to", template.to)) if template.to else None
-        self._reply_to = [_Mailbox(field("reply_to", source)) for source in template.reply_to]
-        self._headers = [(name, field(f"header {name}", source)) for name, source in template.headers.items()]
-        for name, entry in self._headers:
-            _refuse_header(name, entry)
-        if self._text is None and self._html is None:
-            raise TemplateError("it has neither text nor html", field="text")
-        if self._subject.constant == "":
-            raise self._subject.error("it is empty")
+        make = _Maker(origins)
+        subject = make.field("subject", template.subject)
+        self._text = make.field("text", template.text, "text") if template.text else None
+        self._html = make.field("html", template.html, "html") if template.html else None
+        self._from = make.mailbox("from", template.from_email)
+        self._to = make.mailbox("to", template.to)
+        reply_to = [make.mailbox("reply_to", source) for source in template.reply_to]
+        headers = [(name, make.header(name, source)) for name, source in template.headers.items()]
+        if not (template.text or template.html):
+            make.refuse("text", "it has neither text nor html")
+        if not template.subject.strip():
+            make.refuse("subject", "it is empty")
+        make.finish()
+        assert subject is not None
+        self._subject = subject
+        self._reply_to = [box for box in reply_to if box is not None]
+        self._headers = [(name, field) for name, field in headers if field is not None]
         self._plan_check()
 
     def variables(self) -> frozenset[str]:
@@ -230,6 +241,55 @@ class Compiled:
         yield from filter(None, (self._from, self._to, *self._reply_to))
 
 
+class _Maker:
+    """Compiles the fields of a template, each of them, and then raises what is wrong with some."""
+
+    def __init__(self, origins: Mapping[str, Origin]) -> None:
+        self._origins = origins
+        self._errors: list[TemplateError] = []
+
+    def field(self, name: str, source: str, kind: FieldKind = "line") -> Field | None:
+        """A field; None if it has an error."""
+        try:
+            return Field(name, source, kind, self._origins.get(name, NOWHERE))
+        except TemplateError as error:
+            self._errors.append(error)
+            return None
+
+    def mailbox(self, name: str, source: str) -> _Mailbox | None:
+        """A field that is an address; None if there is none, or it has an error."""
+        field = self.field(name, source) if source else None
+        if field is None:
+            return None
+        try:
+            return _Mailbox(field)
+        except TemplateError as error:
+            self._errors.append(error)
+            return None
+
+    def header(self, name: str, source: str) -> Field | None:
+        """A field among the headers; None if it has an error."""
+        lower = name.lower()
+        full = f"header {name}"
+        if not _HEADER.fullmatch(name):
+            self.refuse(full, f"{name!r} is no name of a header: letters, digits and hyphens")
+        elif lower in _TAKEN or lower.startswith(_MIME):
+            place = _TAKEN.get(lower)
+            self.refuse(full, f"give it as {place!r}, not among the headers" if place else "mailqueue sets it itself")
+        return self.field(full, source)
+
+    def refuse(self, name: str, message: str) -> None:
+        """Take note of an error of the field ``name``."""
+        self._errors.append(self._origins.get(name, NOWHERE).error(message, name))
+
+    def finish(self) -> None:
+        """Raise what is wrong, all of it."""
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            raise TemplateError("\n".join(map(str, self._errors)), errors=self._errors)
+
+
 class _Mailbox:
     """A field that is one address, with or without a name; a constant one is read once."""
 
@@ -250,17 +310,6 @@ class _Mailbox:
 
 def _variables(address: str, data: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     return {**global_names(), "data": data, "email": address, **data, **extra}
-
-
-def _refuse_header(name: str, field: Field) -> None:
-    if not _HEADER.fullmatch(name):
-        raise field.error(f"{name!r} is no name of a header: letters, digits and hyphens")
-    lower = name.lower()
-    if lower in _TAKEN or lower.startswith(_MIME):
-        place = _TAKEN.get(lower)
-        raise field.error(
-            f"give it as {place!r}, not among the headers" if place else "mailqueue sets it for each mail"
-        )
 
 
 def _is_inline(entry: Any) -> bool:
