@@ -33,6 +33,10 @@ class LimitsOfRelays:
             self._made[relay] = today, limits
         return limits
 
+    def slows(self, relay: str) -> bool:
+        """Whether a domain is slowed when the relay's replies ask for less mail to it."""
+        return bool(self._relays.get(relay or "default", {}).get("slow_down", True))
+
     def named(self) -> list[str]:
         """The relays that the settings have something to say of; the default one is ""."""
         return ["" if alias == "default" else alias for alias in self._relays]

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mailqueue.outcome import Result, Verdict
+from mailqueue.rate import domain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mailqueue.ledger.base import Grant
 
-__all__ = ["Attempt", "Batch", "outstanding"]
+__all__ = ["Attempt", "Batch", "domain_of", "outstanding"]
 
 
 def outstanding(recipients: Sequence[str], results: Mapping[str, Result], answered: Collection[str] = ()) -> list[str]:
@@ -30,6 +31,11 @@ def outstanding(recipients: Sequence[str], results: Mapping[str, Result], answer
         if recipient not in answered
         and ((result := results.get(recipient)) is None or result.verdict is Verdict.DEFERRED)
     ]
+
+
+def domain_of(recipient: str) -> str:
+    """The domain of an address, as limits name it; an address without one is here."""
+    return domain_name(recipient.rpartition("@")[2] if "@" in recipient else "") or "localhost"
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +61,11 @@ class Attempt:
     def id(self) -> str:
         """The message's id."""
         return self.grant.id
+
+    @property
+    def domain(self) -> str:
+        """The domain that the limits count it for: that of the first recipient who is still to be served."""
+        return domain_of(next(iter(self.message.recipients()), ""))
 
     def __post_init__(self) -> None:
         # Whatever asks this message for its recipients gets those still to be served, also after some progress. A

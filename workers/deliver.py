@@ -18,6 +18,7 @@ from workers.journal import Journal
 from workers.line import Line
 from workers.lines import Lines
 from workers.lookout import LOOK_EVERY
+from workers.portions import Portions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,10 +77,10 @@ class Delivery:
         """Deliver what the errand has, unless the relay is in trouble."""
         relay = errand.relay
         try:
-            lines = 1 if self._process.relays.is_probed(relay) else self._process.connections.at_once(relay)
-            if lines > 1 and len(errand) > 1:
-                Lines(self._process, self._batch, errand).work(min(lines, len(errand)), LOOK_EVERY)
-            Line(self._process, self._batch, errand).work()
+            if self._process.pace.is_limited(relay):
+                Portions(self._process, self._batch, errand, lambda alone: self._send(errand, alone=alone)).work()
+            else:
+                self._send(errand)
         except RelayTrouble as trouble:
             wait = self._process.surely(self._process.relays.troubled, relay, trouble, errand.tally.over or "")
             self._give_back(errand, wait, f"relay trouble at {trouble.stage}")
@@ -92,6 +93,14 @@ class Delivery:
             logger.error("action=delivery_failed relay=%s reason=%s", relay or "default", where(error))  # noqa: TRY400 - as where says
             logger.debug("action=delivery_failed relay=%s", relay or "default", exc_info=True)
             self._give_back(errand, LATER, type(error).__name__)
+
+    def _send(self, errand: Errand, *, alone: bool = False) -> None:
+        """Send what the errand has, over as many connections as the relay takes, or over one."""
+        relay = errand.relay
+        lines = 1 if alone or self._process.relays.is_probed(relay) else self._process.connections.at_once(relay)
+        if lines > 1 and len(errand) > 1:
+            Lines(self._process, self._batch, errand).work(min(lines, len(errand)), LOOK_EVERY)
+        Line(self._process, self._batch, errand).work()
 
     def _give_back(self, errand: Errand, due_in: float, reason: str) -> None:
         """Release what was not begun; relay trouble costs a message nothing but, in the end, its maximum age."""

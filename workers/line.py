@@ -122,6 +122,9 @@ class Line:
                 connection.count()
                 self._evidence.answered()
                 self._process.relays.answered(self._errand.relay)
+            if not outcome.local:
+                counted = "" if outcome.ending is Ending.PROGRESS else attempt.domain
+                self._process.pace.answered(self._errand.relay, counted, outcome.results)
             self._settle(attempt, outcome)
             if not self._unanswered:
                 self._journal.write()  # there is nothing that it could share a call with before the next begin
@@ -182,6 +185,8 @@ class Line:
     def _connection_lost(self, trouble: RelayTrouble) -> None:
         """Find out whether it was over a message, and over which; raises ``trouble`` if it is the relay's."""
         over = self._unsent + self._lost
+        if over and trouble.code is not None:
+            self._process.pace.hung_up(self._errand.relay, over[0].domain, trouble)
         self._evidence.trouble(over[0] if len(over) == 1 else None)
         self._unbegin(self._unsent)
         # Bytes go out in order: what comes after the first one that was not written was not even tried.

@@ -25,6 +25,7 @@ from workers.blobs import BlobCache
 from workers.campaigns import CampaignCache
 from workers.connections import Connections
 from workers.keeper import Keeper
+from workers.pace import Pace
 from workers.relays import Relays
 from workers.retry import until_recorded
 from workers.stop import StopFlag
@@ -96,6 +97,7 @@ class Process:
         self.campaigns = CampaignCache(self.ledger, self.blobs)
         build = build or backends.build
         self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
+        self.pace = Pace(self.ledger.rates, now)
         self.connections = Connections(build, backends.limits)
         self.keeper = Keeper(self.ledger, self.connections, self.relays, self.lease)
         self._stop = self.worker.stop

@@ -53,6 +53,7 @@ _RELAY_OPTIONS: dict[str, Kind] = {
     "domains": DomainLimits(),
     "warm_up": WarmUpDays(),
     "urgent_share": Whole(low=0, high=50),
+    "slow_down": Flag(),
     "preset": Choice(options=tuple(PRESETS)),
     "dkim": Signature(),
 }

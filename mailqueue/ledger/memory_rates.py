@@ -212,7 +212,7 @@ class MemoryRates(Rates):
                     if not whole_free or not self._may_hold(relay, domain, holders[domain].connections, owner, now):
                         wait = max(wait, _WAIT_HELD)
                     waits[domain] = wait / 1000
-            paced = {domain: min(holder.rate, whole.rate) for domain, holder in holders.items()}
+            paced = {domain: min(holder.rate, whole.rate) for domain, holder in {"": whole, **holders}.items()}
             narrow = [domain for domain, holder in {"": whole, **holders}.items() if holder.connections is not None]
             return Permits(
                 granted, waits, {domain: rate for domain, rate in paced.items() if rate < _NEVER}, frozenset(narrow)

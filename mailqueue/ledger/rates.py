@@ -72,7 +72,7 @@ class Permits:
     """Answer to ``take``, by domain: how many messages may be sent now, and what there is to know of the others.
 
     ``waits``: for those that may not go now, s until it is worth asking again. ``rates``: at how many messages a second
-    they go in the long run, with what the relay lets through; a domain without limits is not there. ``narrow``: the
+    they go in the long run, with what the relay lets through ("" is that); a domain without limits is not there. ``narrow``: the
     domains of which the number of connections is limited ("" for the relay), so that the owner has one.
     """
 

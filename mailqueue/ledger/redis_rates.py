@@ -31,17 +31,21 @@ class RedisRates(Rates):
         arguments: list[Any] = [relay, owner, int(urgent), limits.urgent_share, _spelt(limits), limits.own]
         for domain, number in wanted.items():
             arguments += (domain, number, _spelt(limits.of(domain)), int(domain in limits.domains))
-        *lines, relay_narrow = self._call("rates_take", *arguments).split(b"\n")
-        granted, waits, rates, narrow = {}, {}, {}, [""] if relay_narrow == b"1" else []
-        for (domain, number), line in zip(wanted.items(), lines, strict=True):
+        *lines, whole = self._call("rates_take", *arguments).split(b"\n")
+        granted: dict[str, int] = {}
+        waits: dict[str, float] = {}
+        rates: dict[str, float] = {}
+        narrow: set[str] = set()
+        for (domain, number), line in zip({**wanted, "": 0}.items(), [*lines, b"0 0 " + whole], strict=True):
             given, wait, rate, limited = line.split()
-            granted[domain] = int(given)
-            if granted[domain] < number:
+            if int(given) < number:
                 waits[domain] = int(wait) / 1000
+            if domain:
+                granted[domain] = int(given)
             if rate != b"inf":
                 rates[domain] = float(rate)
             if limited == b"1":
-                narrow.append(domain)
+                narrow.add(domain)
         return Permits(granted, waits, rates, frozenset(narrow))
 
     def give_back(self, relay: str, unused: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ The first digit says whether it is for now or for good, the stage says whom it c
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from mailqueue.outcome import Verdict
 if TYPE_CHECKING:
     from mailqueue.smtp.reply import Reply
 
-__all__ = ["Meaning", "Scope", "Stage", "classify", "goes_on"]
+__all__ = ["Meaning", "Scope", "Stage", "asks_for_less", "classify", "goes_on"]
 
 
 class Stage(enum.StrEnum):
@@ -78,6 +79,19 @@ _SCOPES: dict[Stage, Scope] = dict.fromkeys(Stage, Scope.RELAY) | {
 
 # "Authentication required" and its kin (RFC 4954 section 6): said of the session, whichever message asked first.
 _LOGIN = frozenset({530, 534, 535, 538})
+
+
+# What relays and the servers behind them say to those who send too much, or too fast.
+_LESS = frozenset({421, 450, 451, 452, 454})
+# Subjects and details of an enhanced code that say it is over something else: an address (X.1), a full mailbox (X.2.2),
+# the relay's own store or state (X.3.0, X.3.1), a message's size (X.3.4), the protocol, and so the number of recipients
+# (X.5), the content (X.6). RFC 3463 section 3.
+_OVER_SOMETHING_ELSE = re.compile(r"4\.(1\.|2\.2$|3\.[014]$|5\.|6\.)")
+
+
+def asks_for_less(reply: Reply) -> bool:
+    """Whether a reply that one recipient was refused with, for now, asks us to send less to its domain."""
+    return reply.code in _LESS and not _OVER_SOMETHING_ELSE.match(reply.enhanced or "")
 
 
 def goes_on(code: int, stage: Stage) -> bool:

@@ -65,13 +65,13 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("the operator's hands", "mailqueue.cli mailqueue.__main__"),
     (
         "a worker's means",
-        "workers.stop workers.retry workers.relays workers.batch workers.blobs workers.campaigns workers.evidence workers.tap",
+        "workers.stop workers.retry workers.relays workers.pace workers.batch workers.blobs workers.campaigns workers.evidence workers.tap",
     ),
     ("a worker's connections", "workers.connections workers.backends workers.keeper"),
     ("one process of a worker", "workers.process"),
     (
         "one batch",
-        "workers.lookout workers.conclusion workers.refusals workers.journal workers.errand workers.line workers.lines workers.deliver workers.unpacking workers.drain",
+        "workers.lookout workers.conclusion workers.refusals workers.journal workers.errand workers.line workers.lines workers.portions workers.deliver workers.unpacking workers.drain",
     ),
     ("the rounds", "workers.tick workers.feed"),
     ("a worker for users' tests", "workers.inline"),

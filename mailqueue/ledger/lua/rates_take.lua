@@ -1,6 +1,6 @@
 -- needs: common rates
 -- Permits for messages to be sent now. Reply, a line per domain: granted, ms to wait, messages a second ("inf"), and 1
--- if its connections are limited; and a last line that says that of the relay.
+-- if its connections are limited; and a last line with these two of the relay.
 -- ARGV: relay, owner, urgent, share of a quota kept for that, the relay's limits, the same as they are written, then for
 -- each domain: its name, how many, its limits, whether they name it.
 
@@ -35,6 +35,11 @@ call("ZADD", RATES, now, relay)
 call("HSET", rate_key("known", relay), "limits", overrides[""] and overrides["@own"] or written)
 call("PEXPIRE", rate_key("known", relay), RATE_KNOWN)
 
+local function told(rate, connections)
+  local shown = rate < NEVER and string.format("%.17g", rate) or "inf"
+  return shown .. (connections and " 1" or " 0")
+end
+
 local reply = {}
 for _, a in ipairs(asked) do
   local wait = 0
@@ -42,9 +47,7 @@ for _, a in ipairs(asked) do
     wait = math.max(time_to_wait(a), time_to_wait(whole))
     if not whole_free or not may_hold(held, a.domain, a.connections, owner) then wait = math.max(wait, RATE_WAIT_HELD) end
   end
-  local rate = math.min(a.rate, whole.rate)
-  local shown = rate < NEVER and string.format("%.17g", rate) or "inf"
-  reply[#reply + 1] = string.format("%d %d %s %d", a.granted, wait, shown, a.connections and 1 or 0)
+  reply[#reply + 1] = string.format("%d %d ", a.granted, wait) .. told(math.min(a.rate, whole.rate), a.connections)
 end
-reply[#reply + 1] = whole.connections and "1" or "0"
+reply[#reply + 1] = told(whole.rate, whole.connections)
 return table.concat(reply, "\n")

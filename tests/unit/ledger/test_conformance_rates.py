@@ -53,7 +53,7 @@ def test_a_slow_pace_lets_one_through_at_a_time(bench):
     assert [take(bench, limits="0.5/s") for _ in range(2)] == [1, 0]
     answer = permits(bench, {"a.example": 2}, "0.5/s")
     assert answer.waits["a.example"] == pytest.approx(1.9)
-    assert answer.rates == {"a.example": 0.5}
+    assert answer.rates == {"": 0.5, "a.example": 0.5}
     bench.clock.moved += answer.waits["a.example"]
     assert take(bench, limits="0.5/s") == 1
 
@@ -96,7 +96,7 @@ def test_relays_have_accounts_of_their_own(bench):
 def test_a_domains_limit_holds_besides_the_relays(bench):
     answer = permits(bench, {"slow.example": 50, "a.example": 50}, "200/s; slow.example 10/s")
     assert answer.granted == {"slow.example": 2, "a.example": 19}
-    assert answer.rates == {"slow.example": 10, "a.example": 200}
+    assert answer.rates == {"": 200, "slow.example": 10, "a.example": 200}
     assert set(answer.waits) == {"slow.example", "a.example"}
     assert answer.waits["slow.example"] > answer.waits["a.example"]
 
@@ -297,7 +297,7 @@ def test_a_domain_is_slowed_to_half_of_its_limit(bench):
     assert slow(bench, limits) == 10
     answer = bench.ledger.rates.take("eu", {"a.example": 50, "b.example": 50}, limits=limits, owner="w1")
     assert answer.granted == {"a.example": 2, "b.example": 9}
-    assert answer.rates == {"a.example": 10, "b.example": 100}
+    assert answer.rates == {"": 100, "a.example": 10, "b.example": 100}
 
 
 def test_a_domain_without_a_limit_is_slowed_to_half_of_what_was_seen(bench):
@@ -413,7 +413,7 @@ def test_an_override_replaces_what_it_names_and_nothing_else(bench):
     bench.ledger.rates.override("eu", "b.example 50/s; * 1/s")
     wanted = dict.fromkeys(("a.example", "b.example", "c.example"), 20)
     answer = bench.ledger.rates.take("eu", wanted, limits=limits, owner="w1")
-    assert answer.rates == {"a.example": 10, "b.example": 50, "c.example": 1}
+    assert answer.rates == {"": 100, "a.example": 10, "b.example": 50, "c.example": 1}
     assert bench.ledger.rates.limited("eu", limits) == {"": 100, "a.example": 10, "b.example": 50, "*": 1}
     bench.ledger.rates.override("eu", "unlimited")
     assert bench.ledger.rates.limited("eu", limits) == {"a.example": 10, "b.example": 10, "*": 20}

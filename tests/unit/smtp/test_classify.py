@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.outcome import Verdict
-from mailqueue.smtp.classify import Meaning, Scope, Stage, classify
+from mailqueue.smtp.classify import Meaning, Scope, Stage, asks_for_less, classify
 from mailqueue.smtp.reply import Reply
 
 ACCEPTED, DEFERRED, REFUSED = Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.REFUSED
@@ -119,3 +119,27 @@ def test_too_many_recipients_at_rcpt_is_about_the_transaction(code, text, expect
 @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.RCPT])
 def test_too_many_recipients_means_nothing_elsewhere(stage):
     assert classify(Reply(452, "4.5.3 too many recipients"), stage).scope is STAGES[stage][0]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "less"),
+    [
+        (421, "4.7.28 our system has detected an unusual rate", True),
+        (450, "4.2.1 the user is receiving mail too quickly", True),
+        (451, "4.7.1 greylisted", True),
+        (451, "try again later", True),
+        (452, "4.4.5 messages per second limit exceeded", True),
+        (454, "4.7.0 too many", True),
+        (421, "4.3.2 concurrent connection limit exceeded", True),
+        (452, "4.2.2 mailbox full", False),
+        (450, "4.1.2 no such domain just now", False),
+        (451, "4.3.0 queue file write error", False),
+        (452, "4.3.1 disk full", False),
+        (452, "4.5.3 too many recipients", False),
+        (432, "4.7.12 password", False),
+        (550, "5.7.1 no", False),
+        (250, "ok", False),
+    ],
+)
+def test_replies_that_ask_for_less_mail(code, text, less):
+    assert asks_for_less(Reply(code, text)) is less
