@@ -52,7 +52,7 @@ class Duplex:
         self.moved_at = time.monotonic()  # when anything last went out or came in
 
     def put(self, buffers: Iterable[bytes]) -> None:
-        """Queue ``buffers``; small ones are made one."""
+        """Queue ``buffers``, small ones made one, and write what the network takes at once."""
         small: list[bytes] = []
         for buffer in buffers:
             self.queued += len(buffer)
@@ -65,6 +65,7 @@ class Duplex:
             self._out.append(memoryview(buffer))
         if small:
             self._out.append(memoryview(b"".join(small)))
+        self._push()
 
     @property
     def busy(self) -> bool:
@@ -76,9 +77,7 @@ class Duplex:
 
         Raises smtplib.SMTPServerDisconnected when the connection has ended, and everything that came was given.
         """
-        if self._out:
-            self._write()
-            self._reader.acknowledge()
+        self._push()
         if self._ended is None and self._ready(timeout):
             self._read()
         replies = []
@@ -100,6 +99,11 @@ class Duplex:
         self.drop()
         with contextlib.suppress(OSError):
             self._sock.settimeout(self.usual)
+
+    def _push(self) -> None:
+        if self._out:
+            self._write()
+            self._reader.acknowledge()
 
     def _write(self) -> None:
         self._writing_wants_reading = False

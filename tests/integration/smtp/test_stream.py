@@ -245,6 +245,23 @@ def test_nothing_is_accepted_before_it_has_begun(connect, message, offers):
 
 
 @BOTH
+def test_the_relay_has_what_has_begun_while_the_next_begins(warm, message, offers):
+    """The ledger's calls take no time of the way there and back."""
+    recipients = []
+    with ScriptedServer(offers=offers) as server:
+
+        def on_begin(messages):
+            if recipients:
+                last = f"rcpt TO:<{recipients[-1]}>"
+                server.wait_until(lambda: last in server.commands, last)
+            recipients.extend(each.to[0] for each in messages)
+            return [True] * len(messages)
+
+        run = Run(warm(server), [message(n) for n in range(30)], on_begin=on_begin)
+        assert run.endings == {Ending.ANSWERED: 30}
+
+
+@BOTH
 def test_messages_that_are_not_ours_any_more_are_left_out(connect, message, offers):
     def odd(messages):
         return [int(each.subject.split()[1]) % 2 == 1 for each in messages]

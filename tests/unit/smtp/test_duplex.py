@@ -62,6 +62,15 @@ def test_two_sides_that_both_write_do_not_wait_for_each_other(pair):
     duplex.close()
 
 
+def test_what_the_network_takes_goes_out_at_once(pair):
+    connection, theirs = pair
+    duplex = Duplex(connection)
+    duplex.put([b"RSET\r\n"])
+    assert (duplex.handed, duplex.busy) == (6, False)
+    theirs.settimeout(10)
+    assert theirs.recv(100) == b"RSET\r\n"
+
+
 def test_what_was_handed_over_is_counted(pair):
     connection, theirs = pair
     duplex = Duplex(connection)
