@@ -8,7 +8,6 @@ keeps campaigns' quiet hours, and notes their end.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from mailqueue.ledger.campaigns import CampaignState, message_of
 from mailqueue.mail.mailers import import_string
 from mailqueue.producer import Receipt
 from mailqueue.shipment import Packed, Shipment
+from workers.rounds import Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,8 +72,8 @@ class _Known:
     quiet: QuietHours | None
 
 
-class Feeder:
-    """Calls ``once`` again and again until stopped.
+class Feeder(Rounds):
+    """Feeds campaigns as they have room.
 
     Args:
         ledger: Has the campaigns.
@@ -96,30 +96,19 @@ class Feeder:
         clock: Callable[[], float] = time.time,
         room: int = ROOM,
     ) -> None:
+        super().__init__("feeder", idle=_IDLE, busy=_BUSY)
         self._ledger = ledger
         self._intake = Intake(ledger, publisher, deadline=deadline, together=together)
         self._worker = worker
         self._clock = clock
         self._room = room
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._stop = threading.Event()
-        self._failing: type[Exception] | None = None
-        self._thread = threading.Thread(target=self._run, name="mailqueue-feeder", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; a parcel under way is finished."""
-        self._stop.set()
-        self._thread.join(timeout=10)
 
     def once(self) -> int:
         """One round over the campaigns; returns how many recipients were fed, and parked messages let go."""
         done = 0
         for entry in self._ledger.campaigns.live():
-            if self._stop.is_set():
+            if self.stopping:
                 break
             try:
                 done += self._round(entry)
@@ -176,7 +165,7 @@ class Feeder:
 
     def _unpark(self, campaign: str) -> int:
         done = 0
-        while done < _UNPARKED and not self._stop.is_set():
+        while done < _UNPARKED and not self.stopping:
             count = self._ledger.campaigns.unpark(campaign, _PART)
             done += count
             if count < _PART:
@@ -187,7 +176,7 @@ class Feeder:
         """Feed chunks until as many of its messages are under way as may be."""
         fed = 0
         under_way = entry.counts.get("queued", 0) + entry.counts.get("sending", 0)
-        while under_way + fed < self._room and not self._stop.is_set():
+        while under_way + fed < self._room and not self.stopping:
             chunk = self._ledger.campaigns.take(entry.id, self._worker)
             if chunk is None:
                 break
@@ -247,26 +236,6 @@ class Feeder:
             except Exception:
                 # The application's own; the campaign has ended well.
                 logger.exception("action=on_finish_failed campaign=%s", campaign)
-
-    # -- the thread
-
-    def _run(self) -> None:
-        pause = _IDLE
-        while not self._stop.wait(pause):
-            pause = _IDLE
-            try:
-                if self.once():
-                    pause = _BUSY
-                if self._failing:
-                    logger.warning("action=feeder_recovered")
-                self._failing = None
-            except (LedgerUnavailable, BrokerUnavailable, LedgerFault) as error:  # the store's trouble
-                if self._failing is not type(error):
-                    logger.warning("action=feeder_waits reason=%s", error)
-                self._failing = type(error)
-            except Exception:
-                # The thread must outlive its bugs.
-                logger.exception("action=feeder_failed")
 
 
 def _shipments(load: Iterator[Packed]) -> Iterator[Shipment]:

@@ -17,6 +17,7 @@ from mailqueue.publisher import Publisher
 from workers.drain import drain
 from workers.feed import Feeder
 from workers.process import Process, Worker
+from workers.rota import Rota
 from workers.stop import StopFlag
 from workers.tick import Tick
 
@@ -55,10 +56,11 @@ class InlineWorker:
         name = self._process.worker.name
         self._tick = Tick(ledger, self._publisher, name, conf.get("MAILQUEUE_TICK_SECONDS"))
         self._feeder = Feeder(ledger, self._publisher, name, deadline=conf.get("MAILQUEUE_DEADLINE"), clock=now)
+        self._rota = Rota(ledger, name, clock=now)
 
     def tick(self) -> int:
-        """Recover and publish what is due, and feed campaigns; returns the number of tasks, and of recipients fed."""
-        return self._tick.once() + self._feeder.once()
+        """Recover and publish what is due, start and feed campaigns; returns how much of all that there was."""
+        return self._tick.once() + self._rota.once() + self._feeder.once()
 
     def work(self) -> int:
         """Deliver what lies in the queues, lane by lane, until they are empty; returns the number of tasks taken."""

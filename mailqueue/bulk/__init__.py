@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         wait,
     )
     from mailqueue.bulk.loading import Loaded
+    from mailqueue.bulk.recurring import Schedule, schedule, schedules, unschedule
     from mailqueue.bulk.report import CampaignStatus, RecipientRow
     from mailqueue.bulk.sending import send
     from mailqueue.bulk.template import Template
@@ -33,6 +34,7 @@ __all__ = [
     "CampaignStatus",
     "Loaded",
     "RecipientRow",
+    "Schedule",
     "Template",
     "campaigns",
     "cancel",
@@ -41,8 +43,11 @@ __all__ = [
     "pause",
     "resume",
     "retry",
+    "schedule",
+    "schedules",
     "send",
     "status",
+    "unschedule",
     "wait",
 ]
 
@@ -57,6 +62,7 @@ _LAZY: Final = {
         ("campaigns", "cancel", "export", "export_csv", "pause", "resume", "retry", "status", "wait"),
         "mailqueue.bulk.control",
     ),
+    **dict.fromkeys(("Schedule", "schedule", "schedules", "unschedule"), "mailqueue.bulk.recurring"),
     "send": "mailqueue.bulk.sending",
 }
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mailqueue.bulk.listheaders import bulk_headers
+from mailqueue.bulk.unsubscribe import Unsubscribe
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,18 +26,18 @@ class Letters:
         campaign: Its id.
         spec: What its messages have in common.
         blobs: The octets of its large attachments, by content hash.
-        unsubscribe: Makes the fields and links by which recipients leave the list; None: there are none.
 
     Raises:
         TemplateError: The template cannot be compiled.
         WireError: An attachment is lacking.
+        ImproperlyConfigured: Recipients are to be able to leave the list, and the settings do not say where.
     """
 
-    def __init__(self, campaign: str, spec: CampaignSpec, blobs: Mapping[str, bytes], unsubscribe: Any = None) -> None:
+    def __init__(self, campaign: str, spec: CampaignSpec, blobs: Mapping[str, bytes]) -> None:
         self.spec = spec
-        self._unsubscribe = unsubscribe if spec.unsubscribe else None
+        self._unsubscribe = Unsubscribe.from_settings() if spec.unsubscribe else None
         self._compiled = spec.template.compile(blobs)
-        self._fields = _fields(campaign, spec)
+        self._fields = bulk_headers(spec.list, domain=spec.host, campaign=campaign, sender=spec.feedback_id)
 
     def check(self, address: str, data: Mapping[str, Any]) -> None:
         """Find out whether a recipient can be sent the message, without making it.
@@ -69,18 +72,3 @@ class Letters:
         if self._unsubscribe is None:
             return {}
         return {"unsubscribe_url": self._unsubscribe.url(self.spec.list, address)}
-
-
-def _fields(campaign: str, spec: CampaignSpec) -> dict[str, str]:
-    """What all messages of the campaign say of themselves.
-
-    So that no one's out-of-office notice answers them (RFC 3834 section 5, and Precedence, which is older than any
-    standard), and that they can be told apart: by the list (RFC 2919), and by the campaign in a provider's reports on
-    complaints (Feedback-ID, whose last part stays the same for a sender).
-    """
-    fields = {"Auto-Submitted": "auto-generated", "Precedence": "bulk"}
-    if spec.list:
-        fields["List-Id"] = f"<{spec.list}.{spec.host}>"
-    if spec.feedback_id:
-        fields["Feedback-ID"] = f"{campaign}:{spec.list}:bulk:{spec.feedback_id}"
-    return fields

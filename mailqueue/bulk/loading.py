@@ -151,7 +151,9 @@ class Loader:
             return
         first, count = mistakes[0], self.loaded.skipped
         more = "" if count == 1 else f" (and {count - 1} more: all are in `errors`)"
-        raise RecipientError(f"{first}{more}; nothing was sent", errors=mistakes) from first
+        error = RecipientError(f"{first}{more}; nothing was sent", errors=mistakes)
+        error.row, error.column, error.file = first.row, first.column, first.file
+        raise error from first
 
     def _add(self, chunk: ChunkBuilder) -> None:
         while len(chunk):

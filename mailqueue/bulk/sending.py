@@ -49,7 +49,6 @@ __all__ = ["Seed", "send"]
 #: A recipient of a test send: an address, or one with data of its own instead of the first recipient's.
 Seed: TypeAlias = str | tuple[str, Mapping[str, Any]]
 
-_FEEDBACK: Final = re.compile(r"[A-Za-z0-9]{5,15}", re.ASCII)
 _PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _SHORTEST_ROW: Final = 12  # octets of a file for each recipient, at least
 _IN_A_BUCKET: Final = 60  # recipients
@@ -104,8 +103,8 @@ def send(
         seeds_only: A test send: the seeds get theirs, and that is all. Only one recipient is read.
         dry_run: Everything is tried, and nothing is stored or sent. What comes back has the ``first`` message.
         on_finish: The dotted path of a function that a worker calls with the ``CampaignStatus``, once, when it is finished.
-        unsubscribe: Whether messages have the fields and the link to leave the list; default: if MAILQUEUE_UNSUBSCRIBE
-            is configured.
+        unsubscribe: Whether messages have the fields by which their recipient leaves the list, and templates an
+            ``unsubscribe_url`` (docs/consent.md). Default: if ``list`` is given, or MAILQUEUE_UNSUBSCRIBE_URL is set.
         feedback_id: The sender in Feedback-ID fields, 5 to 15 letters and digits; without it there is no such field.
         on_unknown: What to do if an answer of a relay is lost: "hold", the default, or "resend".
         attachments: As ``EmailMessage(attachments=...)`` takes them, for everybody: stored and encoded once.
@@ -117,6 +116,7 @@ def send(
         CampaignConflict: There is another campaign under this id.
         IllegalTransition: The campaign of this id was cancelled.
         InvalidMessage: for an option.
+        ImproperlyConfigured: Recipients are to be able to leave the list, and the settings do not say where.
         MailerDoesNotExist, InvalidMailer: for ``using``.
         LedgerUnavailable: The store was away for too long. To call it again with the same ``campaign`` goes on.
     """
@@ -135,8 +135,8 @@ def send(
         relays=relays if [*relays] != [""] else {},
         quiet=str(QuietHours.parse(quiet)) if quiet else "",
         on_unknown=policy,
-        unsubscribe=_wants_unsubscribe(unsubscribe),
-        feedback_id=_checked_feedback(feedback_id),
+        unsubscribe=_wants_unsubscribe(unsubscribe, list),
+        feedback_id=feedback_id,
         on_finish=_checked_path(on_finish),
         host=host_of(made.from_email),
     )
@@ -159,7 +159,7 @@ class _Plan:
         self._blobs = blobs
         self._lane = lane
         self._when = when
-        self._letters = Letters(campaign, spec, blobs, None)
+        self._letters = Letters(campaign, spec, blobs)
 
     def try_out(self, source: Any, *, skip: bool, progress: Callable[[Loaded], object] | None) -> Campaign:
         """Try all of it and store nothing; raises as ``send()``."""
@@ -251,14 +251,11 @@ class _Plan:
 # -- what the options may be
 
 
-def _wants_unsubscribe(asked: bool | None) -> bool:
-    return bool(asked)
-
-
-def _checked_feedback(sender: str) -> str:
-    if sender and not _FEEDBACK.fullmatch(sender):
-        raise InvalidMessage(f"feedback_id: {sender!r} is no sender's id: write 5 to 15 letters and digits")
-    return sender
+def _wants_unsubscribe(asked: bool | None, name: str) -> bool:
+    """What goes to a list has a way out of it; else that is left to whether there is one."""
+    if asked is not None:
+        return asked
+    return bool(name or (conf.get("MAILQUEUE_UNSUBSCRIBE_URL") and conf.get("MAILQUEUE_UNSUBSCRIBE_KEYS")))
 
 
 def _checked_path(path: str) -> str:

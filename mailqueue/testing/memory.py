@@ -40,6 +40,8 @@ _TICK: Final = 0.5
 #: s between ticks while a worker holds claims. Without any for 5 s the ledger takes it for an outage of its store, in
 #: which no lease ends.
 _WATCH: Final = 4.0
+#: s between two looks at campaigns that are neither at their end nor paused.
+_LOOK: Final = 60.0
 
 
 class MemoryQueue:
@@ -193,7 +195,8 @@ class MemoryQueue:
         """Seconds until there may be something to do, ``most`` at most."""
         if self._claimed:
             return _WATCH
-        return min((max(_TICK, due - self.now()) for due in self._due()), default=most)
+        due = [*self._due(), *self._starts()]
+        return min((max(_TICK, when - self.now()) for when in due), default=most)
 
     def _until_due(self) -> float:
         if self._claimed:
@@ -207,6 +210,14 @@ class MemoryQueue:
         """When the first of the messages that wait for their time is due."""
         ids = [id_ for state in (State.DEFERRED, State.SCHEDULED) for id_ in self._watched.list(state, limit=1000)]
         return [due for id_ in ids if (due := self._watched.get(id_).due_at) is not None]
+
+    def _starts(self) -> list[float]:
+        """When a campaign starts, or may go on after its quiet hours, which are looked at every minute."""
+        starts = [entry.due_at for entry in self._watched.schedules.all()]
+        for campaign in self._watched.campaigns.live():
+            later = campaign.start_at if campaign.start_at > self.now() else self.now() + _LOOK
+            starts.append(later)
+        return starts
 
     # -- the worker
 

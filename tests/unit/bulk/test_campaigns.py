@@ -11,15 +11,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailqueue import bulk
+from mailqueue import bulk, conf
 from mailqueue.bulk import CampaignState, Template
 from mailqueue.bulk.address import digest
 from mailqueue.bulk.letters import Letters
+from mailqueue.bulk.unsubscribe import Unsubscribe
 from mailqueue.bulk.ways import choose
 from mailqueue.errors import (
     CampaignConflict,
     CampaignNotFound,
     IllegalTransition,
+    ImproperlyConfigured,
     InvalidMessage,
     RecipientError,
     TemplateError,
@@ -62,7 +64,7 @@ def test_each_recipient_gets_a_message_of_their_own(queue):
 
 
 def test_its_messages_say_what_bulk_mail_must_say(queue):
-    bulk.send(TEMPLATE, people(1), campaign="spring", list="news", feedback_id="shopxy")
+    bulk.send(TEMPLATE, people(1), campaign="spring", list="news", feedback_id="shopxy", unsubscribe=False)
     queue.run(2)
     (message,) = queue.outbox
     headers = message.extra_headers
@@ -73,6 +75,20 @@ def test_its_messages_say_what_bulk_mail_must_say(queue):
     assert headers["Message-ID"].startswith("<spring~")
     assert headers["Message-ID"].endswith("@example.org>")
     assert "Date" in headers
+
+
+def test_whoever_is_on_a_list_can_leave_it(queue):
+    with pytest.raises(ImproperlyConfigured, match="MAILQUEUE_UNSUBSCRIBE"):
+        bulk.send(TEMPLATE, people(1), list="news")
+    template = Template(subject="Hello", text="Leave: {{ unsubscribe_url }}")
+    with conf.override(MAILQUEUE_UNSUBSCRIBE_URL="https://example.org/u/", MAILQUEUE_UNSUBSCRIBE_KEYS=["k" * 32]):
+        bulk.send(template, people(1), list="news")
+        queue.run(2)
+        (message,) = queue.outbox
+        url = message.body.removeprefix("Leave: ")
+        assert message.extra_headers["List-Unsubscribe"] == f"<{url}>"
+        assert message.extra_headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        assert Unsubscribe.from_settings().read(url.rpartition("/")[2]) == ("news", "p0@example.com")
 
 
 def test_an_address_that_comes_twice_gets_one_message(queue):
@@ -132,7 +148,7 @@ def test_who_cannot_be_used_may_be_left_out(queue):
         ({"using": {}}, "at least one"),
         ({"lane": "fast"}, "no lane"),
         ({"list": "My List"}, "list"),
-        ({"feedback_id": "a:b"}, "feedback_id"),
+        ({"feedback_id": "a:b"}, "Feedback-ID"),
         ({"on_finish": "function"}, "dotted path"),
         ({"start_at": datetime(2030, 1, 1)}, "time zone"),  # noqa: DTZ001 - that is the point
     ],
@@ -222,7 +238,7 @@ def test_what_has_not_gone_out_by_its_end_expires(queue):
 
 
 def test_who_has_left_the_list_since_gets_nothing(queue):
-    campaign = bulk.send(TEMPLATE, people(3), list="news")
+    campaign = bulk.send(TEMPLATE, people(3), list="news", unsubscribe=False)
     queue.ledger.suppressions.add([Suppression("p1@example.com", "news", "unsubscribed")])
     queue.run(2)
     assert sorted(sent_to(queue)) == ["p0@example.com", "p2@example.com"]
@@ -339,7 +355,7 @@ def test_waiting_for_its_end_tells_how_it_stands(queue):
 
 def test_a_recipient_whose_message_cannot_be_made_fails_alone(queue, monkeypatch):
     """The dry run has found nothing; whatever changed since, the others are not to suffer for it."""
-    campaign = bulk.send(Template(subject="Hello", text="{{ name }}"), people(3), list="news")
+    campaign = bulk.send(Template(subject="Hello", text="{{ name }}"), people(3), list="news", unsubscribe=False)
     render = Letters.render
 
     def rendered(self, address, data, **more):
