@@ -14,11 +14,14 @@ from celery.utils.text import str_to_list
 from celery.worker import state
 
 from mailqueue import conf
+from mailqueue.conf.url import in_one_store
 from mailqueue.errors import ImproperlyConfigured, LedgerUnavailable
 from mailqueue.lanes import LANES, task_queue
 from mailqueue.publisher import Publisher
 from mailqueue.spool import open_spool
 from workers import process
+from workers.feed import Feeder
+from workers.rota import Rota
 from workers.tick import Tick
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from mailqueue.ledger.base import Checkup, Ledger
     from workers.process import Process
+    from workers.rounds import Rounds
 
 __all__ = ["connect"]
 
@@ -38,6 +42,7 @@ _EX_CONFIG = 78  # of sysexits.h
 
 _connected: list[Any] = []
 _ticks: dict[Any, Tick] = {}  # by application
+_rounds: dict[Any, list[Rounds]] = {}  # likewise
 
 
 def connect(app: Celery) -> None:
@@ -122,7 +127,7 @@ def _publisher() -> Publisher:
 
 
 def _start(sender: Any = None, **_: Any) -> None:
-    """Main process, ready: look at the store once more, which may have been away before, and start the tick."""
+    """Main process, ready: look at the store once more, which may have been away before, and start the rounds."""
     app = sender.app
     if app not in _connected:
         return
@@ -140,10 +145,28 @@ def _start(sender: Any = None, **_: Any) -> None:
         _tell(error)
         raise WorkerShutdown(_EX_CONFIG) from None
     seconds = conf.get("MAILQUEUE_TICK_SECONDS")
-    tick = Tick(this.ledger, _publisher(), this.worker.name, seconds, open_spool(), admit=admit)
+    publisher = _publisher()
+    tick = Tick(this.ledger, publisher, this.worker.name, seconds, open_spool(), admit=admit)
     tick.start()
     _ticks[app] = tick
+    _rounds[app] = _campaigners(this, publisher)
+    for each in _rounds[app]:
+        each.start()
     logger.info("action=worker_ready worker=%s lanes=%s", this.worker.name, ",".join(this.lanes()))
+
+
+def _campaigners(this: Process, publisher: Publisher) -> list[Rounds]:
+    """What sees to campaigns, in every worker."""
+    return [
+        Feeder(
+            this.ledger,
+            publisher,
+            this.worker.name,
+            deadline=conf.get("MAILQUEUE_DEADLINE"),
+            together=in_one_store(conf.get("MAILQUEUE_BROKER_URL"), conf.get("MAILQUEUE_LEDGER_URL")),
+        ),
+        Rota(this.ledger, this.worker.name),
+    ]
 
 
 def _stop_taking(sender: str = "", **_: Any) -> None:
@@ -152,7 +175,9 @@ def _stop_taking(sender: str = "", **_: Any) -> None:
 
 
 def _stop(sender: Any = None, **_: Any) -> None:
-    """Main process, children gone: no more ticks; QUIT what a solo or threads worker has open."""
+    """Main process, children gone: no more rounds; QUIT what a solo or threads worker has open."""
+    for each in _rounds.pop(sender.app, ()):
+        each.stop()
     tick = _ticks.pop(sender.app, None)
     if tick is not None:
         tick.stop()

@@ -84,7 +84,8 @@ def store(monkeypatch):
 
 @pytest.fixture
 def ready(shop, monkeypatch):
-    """What Celery tells when a worker is ready; its tick does nothing."""
+    """What Celery tells when a worker is ready; its rounds do nothing."""
+    monkeypatch.setattr(lifecycle, "_campaigners", lambda *_arguments: [])
     monkeypatch.setattr(lifecycle, "Tick", lambda *_arguments, admit: SimpleNamespace(start=lambda: None, admit=admit))
     monkeypatch.setattr(lifecycle, "_ticks", {})
     monkeypatch.setattr(state, "should_stop", None)
