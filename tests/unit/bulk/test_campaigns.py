@@ -248,7 +248,7 @@ def test_who_has_left_the_list_since_gets_nothing(queue):
 
 
 class Refusing:
-    """A backend whose relay refuses some."""
+    """A backend whose relay refuses some, for what is in their messages: their addresses are none the worse for it."""
 
     def __init__(self, *addresses):
         self.refused = set(addresses)
@@ -264,7 +264,7 @@ class Refusing:
         for message in messages:
             (to,) = message.recipients()
             if to in self.refused:
-                raise smtplib.SMTPRecipientsRefused({to: (550, b"5.1.1 nobody here")})
+                raise smtplib.SMTPRecipientsRefused({to: (554, b"5.7.1 too many links")})
             self.sent.append(to)
         return len(messages)
 
@@ -292,7 +292,7 @@ def test_what_became_of_each_recipient_can_be_exported(queue):
     lines = out.getvalue().splitlines()
     assert lines[0] == "address,state,reply"
     assert lines[1].startswith("p0@example.com,sent")
-    assert lines[2] == "p1@example.com,failed,550 5.1.1 nobody here"
+    assert lines[2] == "p1@example.com,failed,554 5.7.1 too many links"
 
 
 def test_quiet_hours_are_kept(queue):
