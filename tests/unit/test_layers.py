@@ -55,7 +55,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     (
         "who wants bulk mail",
         """mailqueue.bulk.listheaders mailqueue.bulk.refusals mailqueue.bulk.suppression mailqueue.bulk.suppressionfile
-        mailqueue.bulk.unsubscribe""",
+        mailqueue.bulk.unsubscribe mailqueue.bulk.web mailqueue.bulk.webpage""",
     ),
     ("bulk mail", "mailqueue.bulk"),
     ("the helpers' way there", "mailqueue.mail.backends.queue"),
