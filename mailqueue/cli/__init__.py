@@ -18,6 +18,7 @@ from mailqueue.cli.demo import demo
 from mailqueue.cli.dev import dev
 from mailqueue.cli.inbox import inbox
 from mailqueue.cli.listing import listing
+from mailqueue.cli.rates import rates
 from mailqueue.cli.relays import relays
 from mailqueue.cli.schedule import retry_schedule
 from mailqueue.cli.send import send
@@ -88,6 +89,7 @@ for command in (
     status,
     listing,
     *control.COMMANDS,
+    rates,
     relays,
     bulk,
     spool,

@@ -296,14 +296,14 @@ class MemoryRates(Rates):
             rate = min([holds.per_second, *([slowed[domain].now(now)] if domain in slowed else [])])
             reason = slowed[domain].reason if domain in slowed else ""
             shown = rate if rate < _NEVER else None
-            domains[domain] = DomainState(shown, domain in slowed, reason, holds.connections)
+            domains[domain] = DomainState(shown, domain in slowed, reason, holds.connections, domain in parts)
         account = self._account(relay, "", now)
         counted = {}
         for length, window in sorted(account.windows.items()):
             window.advance(now // (length // rates.SLOTS))
             counted[str(Rate(1, length / 1000)).partition("/")[2]] = window.total
         own = parts[""].own if "" in parts else last
-        return RelayRates(relay, own, bool(parts), counted, domains)
+        return RelayRates(relay, own, "" in parts, counted, domains)
 
     # -- what holds
 

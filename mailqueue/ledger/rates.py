@@ -90,6 +90,7 @@ class DomainState:
     slowed: bool = False  # by the relay's own replies, until it has recovered step by step
     reason: str = ""  # codes alone
     connections: int | None = None
+    overridden: bool = False  # its limits are those set by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class RelayRates:
 
     relay: str
     limits: str  # the relay's own, as they are written: "14/s, 50000/d"; as last used, unless overridden
-    overridden: bool
+    overridden: bool  # they are those set by hand
     used: Mapping[str, int] = field(default_factory=dict)  # by window ("d": in the last day)
     domains: Mapping[str, DomainState] = field(default_factory=dict)
 

@@ -93,17 +93,19 @@ def _spelt(limits: Limits) -> str:
     return " ".join(words)
 
 
-def _state(relay: bytes, written: bytes, overridden: int, used: list[Any], domains: list[Any]) -> RelayRates:
+def _state(relay: bytes, written: bytes, by_hand: int, used: list[Any], domains: list[Any]) -> RelayRates:
     counted = {int(length): int(number) for length, number in zip(*[iter(used)] * 2, strict=True)}
     return RelayRates(
         relay.decode(),
         written.decode(),
-        overridden == 1,
+        by_hand == 1,
         {str(Rate(1, length / 1000)).partition("/")[2]: counted[length] for length in sorted(counted)},
         {
             domain.decode(): DomainState(
-                float(rate) if rate else None, int(slowed) == 1, reason.decode(), int(connections) or None
+                float(rate) if rate else None, slowed == 1, reason.decode(), connections or None, overridden == 1
             )
-            for domain, rate, slowed, reason, connections in sorted(zip(*[iter(domains)] * 5, strict=True))
+            for domain, rate, slowed, reason, connections, overridden in sorted(
+                zip(*[iter(domains)] * 6, strict=True), key=lambda row: row[0]
+            )
         },
     )

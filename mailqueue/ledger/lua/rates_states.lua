@@ -1,6 +1,7 @@
 -- needs: common rates
 -- The relays that have limits overridden, used or slowed. Reply, for each: {relay, the relay's own limits as written,
--- whether overridden, {quota's length, what was used of it...}, {domain, rate or "", slowed, reason, connections...}}.
+-- whether overridden, {quota's length, what was used of it...}, {domain, rate or "", slowed, reason, connections,
+-- overridden...}}.
 
 local function state(relay)
   local overrides, slowed, domains, used = load_overrides(relay), load_slowed(relay), {}, {}
@@ -9,9 +10,8 @@ local function state(relay)
     local s = slowed[domain]
     local rate = s and math.min(limits.rate, s.now) or limits.rate
     local shown = rate < NEVER and string.format("%.17g", rate) or ""
-    for _, value in ipairs({domain, shown, s and 1 or 0, s and s.reason or "", limits.connections or 0}) do
-      domains[#domains + 1] = value
-    end
+    local values = {domain, shown, s and 1 or 0, s and s.reason or "", limits.connections or 0, overrides[domain] and 1 or 0}
+    for _, value in ipairs(values) do domains[#domains + 1] = value end
   end
   for domain in pairs(overrides) do
     if domain ~= "" and domain ~= "@" and domain ~= "@own" then tell(domain) end
@@ -29,9 +29,8 @@ local function state(relay)
     end
   end
   local written = overrides[""] and overrides["@own"] or call("HGET", rate_key("known", relay), "limits")
-  local any = next(overrides) ~= nil
-  if not any and next(slowed) == nil and not written then return nil end
-  return {relay, written or "", any and 1 or 0, used, domains}
+  if next(overrides) == nil and next(slowed) == nil and not written then return nil end
+  return {relay, written or "", overrides[""] and 1 or 0, used, domains}
 end
 
 even_when_full()

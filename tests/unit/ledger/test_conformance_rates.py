@@ -439,7 +439,19 @@ def test_an_override_is_told(bench):
     (state,) = bench.ledger.rates.states().values()
     assert (state.relay, state.limits, state.overridden) == ("eu", "5/s, 90/d", True)
     assert state.used == {"h": 1, "d": 1}
-    assert state.domains == {"a.example": DomainState(None, connections=2)}
+    assert state.domains == {"a.example": DomainState(None, connections=2, overridden=True)}
+
+
+def test_an_override_of_a_domain_alone_is_told_as_its_own(bench):
+    take(bench, 1, limits="14/s")
+    bench.ledger.rates.override("eu", "a.example 5/s; b.example unlimited")
+    slow(bench)
+    (state,) = bench.ledger.rates.states().values()
+    assert (state.limits, state.overridden) == ("14/s", False)
+    assert state.domains == {
+        "a.example": DomainState(2.5, slowed=True, overridden=True),
+        "b.example": DomainState(None, overridden=True),
+    }
 
 
 @pytest.mark.parametrize("text", ["", "fast", "5/s; 6/s"])
