@@ -417,7 +417,8 @@ class MemoryLedger(Ledger):
     # -- the parts of operations
 
     def _in_state(self, state: State) -> Iterator[Record]:
-        return (record for record in self._book.records.values() if record.state is state)
+        """The messages that a list has: not those of campaigns that have ended, of which only the campaign tells."""
+        return (record for record in self._book.records.values() if record.state is state and record.ends is None)
 
     def _age(self, record: Record) -> tuple[int, str, int, str]:
         """Sorts messages of one state: by their index; but queued ones, whose numbers do not compare, by lane."""

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from mailqueue.ledger.base import Claim, Ledger, Publication, Settlement, Submission
+from mailqueue.ledger.campaigns import message_of
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.ledger.redis import RedisLedger
 from mailqueue.ledger.scripts import Script
@@ -97,6 +98,31 @@ class Bench:
 
     def record(self, message_id: str, state: State, token: str = "t1", **more: Any) -> bool:
         return self.ledger.record([Settlement(message_id, state, **more)], token)[0]
+
+    def campaign(self, *digests: str, name: str = "news", **options: Any) -> list[str]:
+        """A campaign that has begun, with these recipients in one chunk; the ids of their messages to be."""
+        campaigns = self.ledger.campaigns
+        campaigns.create(name, b"spec", **{"lane": "default", "width": 1, **options})
+        assert campaigns.add(name, digests, b"chunk").known == ()
+        campaigns.start(name)
+        return [message_of(name, digest) for digest in digests]
+
+    def fed(self, *digests: str, **options: Any) -> list[str]:
+        """The same, and they are messages."""
+        ids = self.campaign(*digests, **options)
+        chunk = self.ledger.campaigns.take(options.get("name", "news"), "w:1")
+        assert chunk
+        self.accept(*ids)
+        assert self.ledger.campaigns.fed(options.get("name", "news"), chunk.number, "w:1")
+        return ids
+
+    def settled(self, message_id: str, state: State, **more: Any) -> None:
+        """Claimed, begun and recorded."""
+        self.begun(message_id)
+        assert self.record(message_id, state, **more)
+
+    def tallies(self, name: str = "news") -> dict[str, int]:
+        return dict(self.ledger.campaigns.get(name).counts)
 
     def state(self, message_id: str) -> State:
         return self.ledger.get(message_id).state

@@ -255,6 +255,13 @@ class Lockstep(RuleBasedStateMachine):
         self.both(lambda ledger: ledger.claim("default", ids, token=token, owner=owner))
         self.both(lambda ledger: ledger.begin(ids, token))
 
+    @rule(each=st.sampled_from(IDS), state=st.sampled_from(sorted(SETTLEMENT_STATES)), found=results, token=tokens)
+    def claim_and_settle(self, each, state, found, token):
+        given = [Settlement(each, state, found, reason="suppressed: gone")]
+        self.both(lambda ledger: ledger.claim("default", [each], token=token, owner="w:1", alone=True))
+        self.both(lambda ledger: ledger.begin([each], token))
+        self.both(lambda ledger: ledger.record(given, token))
+
     @rule(ids=some_ids, token=tokens)
     def unbegin(self, ids, token):
         self.both(lambda ledger: ledger.unbegin(ids, token))
