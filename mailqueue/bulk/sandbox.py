@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment, nodes
 
-__all__ = ["LIMITS", "NOWHERE", "Field", "FieldKind", "Origin", "global_names"]
+__all__ = ["LIMITS", "NOWHERE", "Field", "FieldKind", "Origin", "Slot", "global_names"]
 
 #: What becomes of a field: a line of the header, or a body. Only in HTML are values escaped.
 FieldKind: TypeAlias = Literal["line", "text", "html"]
@@ -56,10 +56,16 @@ class Origin(NamedTuple):
 NOWHERE: Final = Origin()
 
 
+class Slot(NamedTuple):
+    """A place where a variable is put out as it is."""
+
+    name: str
+
+
 class Field:
     """One field of a template, compiled.
 
-    ``names`` are the variables that it needs; ``constant`` is what it always yields, if it has none and no logic.
+    ``names`` are the variables that it needs; ``pieces`` are what it puts out, if it has no logic; ``constant`` is what it always yields, if it has none and no logic.
     ``longest`` is how long the printable values of its variables may be so that it surely renders, whatever they are;
     0 says that nothing is sure: it does more than to put values in. ``has_text``: it surely does not come out empty.
     """
@@ -81,6 +87,7 @@ class Field:
             self._refuse_references(tree)
             self.names = frozenset(meta.find_undeclared_variables(tree))
             pieces = list(_pieces(tree))
+            self.pieces = None if None in pieces else [piece for piece in pieces if piece is not None]
             self._template = environment.from_string(tree)
         except TemplateSyntaxError as error:
             raise self.error(error.message or "it is no template", error.lineno) from error
@@ -121,7 +128,7 @@ class Field:
             word = "import" if isinstance(node, nodes.FromImport) else type(node).__name__.lower()
             raise self.error(f"{word} is not possible: a campaign keeps one text, so put it in here", node.lineno)
 
-    def _certainty(self, pieces: list[str | nodes.Name | None]) -> int:
+    def _certainty(self, pieces: list[str | Slot | None]) -> int:
         values = sum(not isinstance(piece, str) for piece in pieces)
         if None in pieces:
             return 0
@@ -188,7 +195,7 @@ def global_names() -> Mapping[str, Any]:
     return dict(_environment("text").globals)
 
 
-def _pieces(tree: nodes.Template) -> Iterator[str | nodes.Name | None]:
+def _pieces(tree: nodes.Template) -> Iterator[str | Slot | None]:
     """What ``tree`` puts out, in order: text, and variables as they are; None for whatever is not one of the two."""
     from jinja2 import nodes  # noqa: PLC0415 - see _environment
 
@@ -197,7 +204,7 @@ def _pieces(tree: nodes.Template) -> Iterator[str | nodes.Name | None]:
             if isinstance(node, nodes.TemplateData):
                 yield node.data
             else:
-                yield node if isinstance(node, nodes.Name) else None
+                yield Slot(node.name) if isinstance(node, nodes.Name) else None
 
 
 @functools.cache

@@ -11,8 +11,8 @@ import msgspec
 from mailqueue import conf
 from mailqueue.blobs import Luggage
 from mailqueue.bulk.address import mailbox
+from mailqueue.bulk.derived import DerivedText
 from mailqueue.bulk.sandbox import NOWHERE, Field, FieldKind, Origin, global_names
-from mailqueue.bulk.text import text_of
 from mailqueue.errors import MessageTooLarge, RecipientError, TemplateError
 from mailqueue.mail.attachments import EmailAlternative
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
@@ -131,6 +131,7 @@ class Compiled:
         make.finish()
         assert subject is not None
         self._subject = subject
+        self._derived = DerivedText(self._html.pieces if self._html and not self._text else None)
         self._reply_to = [box for box in reply_to if box is not None]
         self._headers = [(name, field) for name, field in headers if field is not None]
         self._plan_check()
@@ -179,7 +180,7 @@ class Compiled:
             text = self._text.render(variables)
         else:
             assert html is not None
-            text = text_of(html)
+            text = self._derived.render(html, variables)
         sender = None if self._from is None else self._from.render(variables)[0]
         subject = self._render_subject(variables)
         headers = {name: value for name, field in self._headers if (value := field.constant or field.render(variables))}

@@ -39,7 +39,8 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ),
     (
         "what bulk mail makes messages of",
-        """mailqueue.bulk.address mailqueue.bulk.recipientfile mailqueue.bulk.recipients mailqueue.bulk.sandbox
+        """mailqueue.bulk.address mailqueue.bulk.derived mailqueue.bulk.recipientfile mailqueue.bulk.recipients
+        mailqueue.bulk.sandbox
         mailqueue.bulk.template mailqueue.bulk.text mailqueue.bulk.tomlplaces""",
     ),
     ("the ledger", "mailqueue.ledger"),

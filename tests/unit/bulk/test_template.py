@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from mailqueue.bulk.sandbox import Origin
+from mailqueue import conf
+from mailqueue.bulk.sandbox import Origin, _environment
 from mailqueue.bulk.template import Template, pack_attachments
-from mailqueue.errors import TemplateError
+from mailqueue.errors import ImproperlyConfigured, MessageTooLarge, TemplateError
 from mailqueue.mail import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.write import write
 from mailqueue.precheck import passes
@@ -199,3 +203,69 @@ def test_attachments_are_shared_and_large_ones_are_blobs():
     assert first.attachments == [("a.pdf", pdf, "application/pdf")]
     assert first.attachments[0][1] is second.attachments[0][1]
     assert first.attachments is not second.attachments
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.text(alphabet="x ", min_size=200, max_size=5000),
+    st.lists(st.integers()),
+    st.dictionaries(st.text(max_size=3), st.integers()),
+)
+_TEXTS = st.lists(
+    st.sampled_from(
+        ["Hi", " ", "\n", "{{ a }}", "{{ b }}", "{{ a|upper }}", "{% if b %}x{% endif %}", "{{ c }}", "<p>"]
+    ),
+    min_size=1,
+    max_size=6,
+).map("".join)
+
+
+@given(
+    st.fixed_dictionaries({}, optional={"a": _VALUES, "b": _VALUES}),
+    st.fixed_dictionaries(
+        {"subject": _TEXTS, "text": _TEXTS},
+        optional={
+            "html": _TEXTS,
+            "to": st.just("{{ a }} <{{ email }}>"),
+            "from_email": st.just("{{ b }} <a@b.c>"),
+            "headers": st.dictionaries(st.just("X-A"), _TEXTS),
+        },
+    ),
+)
+def test_the_check_finds_what_rendering_and_building_finds(data, fields):
+    assume(fields["subject"].strip())
+    compiled = Template(**fields).compile()
+    check = render = ""
+    try:
+        compiled.check(JANE, data)
+    except TemplateError as error:
+        check = str(error)
+    try:
+        compiled.render(JANE, data).message()
+    except TemplateError as error:
+        render = str(error)
+    assert check == render
+
+
+def test_all_fields_that_do_not_compile_are_told_together():
+    with pytest.raises(TemplateError) as caught:
+        Template(subject="{{", text="{% if", from_email="nobody").compile()
+    assert [error.field for error in caught.value.errors] == ["subject", "text", "from"]
+    assert str(caught.value).count("\n") == 2
+
+
+def test_attachments_above_the_limit_are_refused():
+    conf.configure(MAILQUEUE_MAX_MESSAGE_BYTES=100_000)
+    with pytest.raises(MessageTooLarge, match="MAILQUEUE_MAX_MESSAGE_BYTES is 100000"):
+        pack_attachments([("a.pdf", b"x" * 100_000, "application/pdf")])
+
+
+def test_without_jinja2_the_remedy_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    _environment.cache_clear()
+    with pytest.raises(ImproperlyConfigured, match=r"pip install 'mailqueue\[bulk\]'"):
+        Template(subject="x", text="y").compile()
