@@ -5,6 +5,7 @@ Used by the workers, and by the producer for its dry run and for test sends, so 
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mailqueue.bulk.listheaders import bulk_headers
@@ -13,6 +14,7 @@ from mailqueue.bulk.unsubscribe import Unsubscribe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailqueue.bulk.sandbox import Origin
     from mailqueue.bulk.spec import CampaignSpec
     from mailqueue.mail.message import EmailMessage
 
@@ -26,6 +28,7 @@ class Letters:
         campaign: Its id.
         spec: What its messages have in common.
         blobs: The octets of its large attachments, by content hash.
+        origins: Where the texts of the template were read, for errors.
 
     Raises:
         TemplateError: The template cannot be compiled.
@@ -33,10 +36,16 @@ class Letters:
         ImproperlyConfigured: Recipients are to be able to leave the list, and the settings do not say where.
     """
 
-    def __init__(self, campaign: str, spec: CampaignSpec, blobs: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        campaign: str,
+        spec: CampaignSpec,
+        blobs: Mapping[str, bytes],
+        origins: Mapping[str, Origin] = MappingProxyType({}),
+    ) -> None:
         self.spec = spec
         self._unsubscribe = Unsubscribe.from_settings() if spec.unsubscribe else None
-        self._compiled = spec.template.compile(blobs)
+        self._compiled = spec.template.compile(blobs, origins=origins)
         self._fields = bulk_headers(spec.list, domain=spec.host, campaign=campaign, sender=spec.feedback_id)
 
     def check(self, address: str, data: Mapping[str, Any]) -> None:

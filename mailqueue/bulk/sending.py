@@ -5,51 +5,46 @@ All of it is tried before anything is sent: the template, the options, and every
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import length_hint
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from mailqueue import conf
 from mailqueue.bulk import recipients as reading
+from mailqueue.bulk import templatefile
 from mailqueue.bulk.address import digest
 from mailqueue.bulk.campaign import Campaign
-from mailqueue.bulk.hours import QuietHours
 from mailqueue.bulk.letters import Letters
 from mailqueue.bulk.loading import Loaded, Loader, patiently
-from mailqueue.bulk.spec import CampaignSpec, check_id, encode_spec, host_of, made_id
+from mailqueue.bulk.spec import encode_spec, made_id
 from mailqueue.bulk.template import Template, pack_attachments
-from mailqueue.bulk.ways import choose, ways
-from mailqueue.errors import IllegalTransition, InvalidMessage, LedgerUnavailable, RecipientError
-from mailqueue.lanes import DEFAULT_LANE, check_lane
+from mailqueue.bulk.terms import Terms
+from mailqueue.bulk.ways import choose
+from mailqueue.errors import CampaignConflict, CampaignNotFound, IllegalTransition, LedgerUnavailable, RecipientError
+from mailqueue.lanes import DEFAULT_LANE
 from mailqueue.ledger.campaigns import CampaignState
-from mailqueue.ledger.suppressions import list_of
 from mailqueue.producer import get_producer
 from mailqueue.route import route_to
-from mailqueue.schedule import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
     from mailqueue.bulk.recipients import Recipient, Source
+    from mailqueue.bulk.sandbox import Origin
+    from mailqueue.bulk.terms import Seed
     from mailqueue.ledger.base import Ledger
     from mailqueue.ledger.campaigns import Creation
     from mailqueue.producer import Receipt
-    from mailqueue.schedule import Schedule
 
-__all__ = ["Seed", "send"]
+__all__ = ["send"]
 
-#: A recipient of a test send: an address, or one with data of its own instead of the first recipient's.
-Seed: TypeAlias = str | tuple[str, Mapping[str, Any]]
-
-_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _SHORTEST_ROW: Final = 12  # octets of a file for each recipient, at least
 _IN_A_BUCKET: Final = 60  # recipients
 _SYNC: Final = 10.0  # s that the disk of the store is waited for, with MAILQUEUE_DURABILITY=always
@@ -87,7 +82,8 @@ def send(
     not added again. Of a campaign that is complete, nothing more is read.
 
     Args:
-        template: A ``Template``, or the path of a template file (docs/bulk-files.md).
+        template: A ``Template``, or the path of a template file (docs/bulk-files.md). What the file says in its table
+            ``[campaign]`` holds where the argument here is left at its default.
         recipients: The path of a CSV or JSON lines file, a database cursor, or any iterable of addresses, of pairs of
             address and data, or of mappings that have the address as ``email``.
         campaign: An id, up to 40 of ``a-z 0-9 . _ -``; made if left out.
@@ -120,93 +116,120 @@ def send(
         MailerDoesNotExist, InvalidMailer: for ``using``.
         LedgerUnavailable: The store was away for too long. To call it again with the same ``campaign`` goes on.
     """
-    if on_error not in ("stop", "skip"):
-        raise InvalidMessage(f'on_error is "stop" or "skip", not {on_error!r}')
-    made, blobs = _template(template)
-    if attachments:
-        parts, more = pack_attachments(attachments)
-        made = msgspec.structs.replace(made, attachments=(*made.attachments, *parts))
-        blobs = {**blobs, **more}
-    relays, policy = ways(using, lane=check_lane(lane), on_unknown=on_unknown)
-    when = schedule(start_at, expires_at)
-    spec = CampaignSpec(
-        template=made,
-        list=list_of(list),
-        relays=relays if [*relays] != [""] else {},
-        quiet=str(QuietHours.parse(quiet)) if quiet else "",
-        on_unknown=policy,
-        unsubscribe=_wants_unsubscribe(unsubscribe, list),
+    terms = Terms(
+        campaign=campaign,
+        list=list,
+        using=using,
+        lane=lane,
+        start_at=start_at,
+        expires_at=expires_at,
+        quiet=quiet,
+        on_error=on_error,
+        seeds=seeds,
+        on_finish=on_finish,
+        unsubscribe=unsubscribe,
         feedback_id=feedback_id,
-        on_finish=_checked_path(on_finish),
-        host=host_of(made.from_email),
+        on_unknown=on_unknown,
     )
-    plan = _Plan(made_id() if campaign is None else check_id(campaign), spec, blobs, lane, when)
+    if isinstance(template, Template):
+        plan = _Plan(terms, template, {}, {}, attachments)
+    else:
+        file = templatefile.load(template)
+        plan = _Plan(terms.over(file.options), file.template, file.blobs, file.origins, attachments)
     if seeds_only:
-        return Campaign("", seeds=plan.send_seeds(seeds, next(reading.read(recipients), None), again=True))
+        return Campaign("", seeds=plan.send_seeds(next(reading.read(recipients), None), again=True))
     if dry_run:
-        return plan.try_out(recipients, skip=on_error == "skip", progress=progress)
-    return plan.carry_out(recipients, skip=on_error == "skip", seeds=seeds, progress=progress)
+        return plan.try_out(recipients, progress)
+    return plan.carry_out(recipients, progress)
 
 
 class _Plan:
     """A campaign that is to be."""
 
     def __init__(
-        self, campaign: str, spec: CampaignSpec, blobs: Mapping[str, bytes], lane: str, when: Schedule
+        self,
+        terms: Terms,
+        template: Template,
+        blobs: Mapping[str, bytes],
+        origins: Mapping[str, Origin],
+        attachments: Sequence[Any],
     ) -> None:
-        self.id = campaign
-        self._spec = spec
+        if attachments:
+            parts, more = pack_attachments(attachments)
+            template = msgspec.structs.replace(template, attachments=(*template.attachments, *parts))
+            blobs = {**blobs, **more}
+        self._terms = terms
+        self._when = terms.schedule()
+        self._spec = terms.spec(template)
         self._blobs = blobs
-        self._lane = lane
-        self._when = when
-        self._letters = Letters(campaign, spec, blobs)
+        self.id = terms.campaign or made_id()
+        self._letters = Letters(self.id, self._spec, blobs, origins)
 
-    def try_out(self, source: Any, *, skip: bool, progress: Callable[[Loaded], object] | None) -> Campaign:
+        self._skip = terms.on_error == "skip"
+
+    def try_out(self, source: Source, progress: Callable[[Loaded], object] | None) -> Campaign:
         """Try all of it and store nothing; raises as ``send()``."""
-        trial = Loader(get_producer().ledger.campaigns, self.id, self._letters.check, skip=skip, progress=progress)
-        trial.dry_run(reading.read(source, on_error=trial.mistaken))
+        trial = self._try(source, progress)
         loaded, first = trial.loaded, trial.first
         message = None if first is None else self._letters.render(first.address, first.data)
         return Campaign(
             "", loaded.read - loaded.skipped, skipped=loaded.skipped, mistakes=tuple(loaded.mistakes), first=message
         )
 
-    def carry_out(
-        self,
-        source: Any,
-        *,
-        skip: bool,
-        seeds: Sequence[Seed],
-        progress: Callable[[Loaded], object] | None,
-    ) -> Campaign:
+    def carry_out(self, source: Source, progress: Callable[[Loaded], object] | None) -> Campaign:
         """Try, store and start it; raises as ``send()``."""
         ledger = get_producer().ledger
-        tried = not skip and _can_be_read_twice(source)
+        if self._terms.campaign is not None and self._is_complete(ledger):
+            return Campaign(self.id)
+        tried = not self._skip and _can_be_read_twice(source)
         if tried:
-            trial = Loader(ledger.campaigns, self.id, self._letters.check, progress=progress)
-            trial.dry_run(reading.read(source, on_error=trial.mistaken))
+            self._try(source, progress)
         made = self._create(ledger, _width(source))
-        if made.state is not CampaignState.LOADING:
-            return Campaign(self.id)  # complete already
+        if made.state is not CampaignState.LOADING:  # by another call, meanwhile
+            return Campaign(self.id)
         present = 0 if made.new else ledger.campaigns.get(self.id).chunks
-        loader = Loader(ledger.campaigns, self.id, self._letters.check, present=present, skip=skip, progress=progress)
+        loader = Loader(
+            ledger.campaigns, self.id, self._letters.check, present=present, skip=self._skip, progress=progress
+        )
         try:
             loader.load(reading.read(source, on_error=loader.mistaken), tried=tried)
         except RecipientError:
             with suppress(LedgerUnavailable, IllegalTransition):  # what is loading sends nothing in any case
                 ledger.campaigns.cancel(self.id)
             raise
-        receipts = self.send_seeds(seeds, loader.first)
+        receipts = self.send_seeds(loader.first)
         patiently(ledger.campaigns.start, self.id)
         if conf.get("MAILQUEUE_DURABILITY") == "always":
             patiently(ledger.durable, _SYNC)
         loaded = loader.loaded
         return Campaign(self.id, loaded.added, loaded.duplicates, loaded.skipped, tuple(loaded.mistakes), receipts)
 
+    def _try(self, source: Source, progress: Callable[[Loaded], object] | None) -> Loader:
+        trial = Loader(
+            get_producer().ledger.campaigns, self.id, self._letters.check, skip=self._skip, progress=progress
+        )
+        trial.dry_run(reading.read(source, on_error=trial.mistaken))
+        return trial
+
+    def _is_complete(self, ledger: Ledger) -> bool:
+        """Whether an earlier call has loaded all of it. Raises what a later step would, before anything is read."""
+        try:
+            known = patiently(ledger.campaigns.get, self.id)
+        except CampaignNotFound:
+            return False
+        if known.spec != encode_spec(self._spec):
+            raise CampaignConflict(self.id)
+        self._refuse_cancelled(known.state)
+        return known.state is not CampaignState.LOADING
+
+    def _refuse_cancelled(self, state: CampaignState) -> None:
+        if state is CampaignState.CANCELLED:
+            raise IllegalTransition(f"campaign {self.id!r} was cancelled: use a new id for a new one")
+
     def _create(self, ledger: Ledger, width: int) -> Creation:
         now = getattr(ledger, "now", time.time)()
         options = {
-            "lane": self._lane,
+            "lane": self._terms.lane,
             "blobs": self._spec.blobs(),
             "start_at": self._when.send_at,
             "expires_at": self._when.expiry(now),
@@ -219,11 +242,10 @@ class _Plan:
             answer = patiently(ledger.campaigns.create, self.id, content, **options)
             if answer.lacking:
                 raise LedgerUnavailable("the ledger's store does not keep large parts: is it evicting keys?")
-        if answer.state is CampaignState.CANCELLED:
-            raise IllegalTransition(f"campaign {self.id!r} was cancelled: use a new id for a new one")
+        self._refuse_cancelled(answer.state)
         return answer
 
-    def send_seeds(self, seeds: Sequence[Seed], first: Recipient | None, *, again: bool = False) -> list[Receipt]:
+    def send_seeds(self, first: Recipient | None, *, again: bool = False) -> list[Receipt]:
         """Enqueue copies for a seed list, once for each campaign, or ``again`` and again.
 
         Raises:
@@ -231,7 +253,7 @@ class _Plan:
             TemplateError, InvalidMessage: for a seed.
         """
         receipts = []
-        for seed in seeds:
+        for seed in self._terms.seeds:
             address, data = seed if isinstance(seed, tuple) else (seed, None)
             if data is None:
                 if first is None:
@@ -248,27 +270,13 @@ class _Plan:
         return receipts
 
 
-# -- what the options may be
-
-
-def _wants_unsubscribe(asked: bool | None, name: str) -> bool:
-    """What goes to a list has a way out of it; else that is left to whether there is one."""
-    if asked is not None:
-        return asked
-    return bool(name or (conf.get("MAILQUEUE_UNSUBSCRIBE_URL") and conf.get("MAILQUEUE_UNSUBSCRIBE_KEYS")))
-
-
-def _checked_path(path: str) -> str:
-    if path and not _PATH.fullmatch(path):
-        raise InvalidMessage(f"on_finish: {path!r} is no dotted path: write 'package.module.function'")
-    return path
-
-
 # -- what recipients may be
 
 
 def _can_be_read_twice(source: Any) -> bool:
-    return isinstance(source, str | PathLike | Sequence | Mapping) and str(source) != "-"
+    if isinstance(source, str | PathLike):
+        return fspath(source) != "-"  # standard input
+    return isinstance(source, Sequence | Mapping)
 
 
 def _width(source: Any) -> int:
@@ -283,9 +291,3 @@ def _width(source: Any) -> int:
 def _width_for(expected: int) -> int:
     """3 if nothing is known."""
     return next((width for width in (0, 1, 2) if 0 < expected <= _IN_A_BUCKET * 64**width), 3)
-
-
-def _template(given: Template | str | Path) -> tuple[Template, Mapping[str, bytes]]:
-    if isinstance(given, Template):
-        return given, {}
-    raise NotImplementedError("template files")

@@ -162,6 +162,30 @@ def test_an_option_that_cannot_be_is_refused_before_anything_is_read(queue, opti
         bulk.send(TEMPLATE, nobody(), **options)
 
 
+def test_a_file_says_what_the_caller_does_not(queue, tmp_path):
+    template = tmp_path / "spring.toml"
+    template.write_text(
+        'subject = "Hello {{ name }}"\ntext = "Dear {{ name }}"\nfrom = "shop@example.org"\n'
+        '[campaign]\nid = "spring"\nlist = "news"\nunsubscribe = false\non_error = "skip"\n'
+    )
+    recipients = tmp_path / "people.csv"
+    recipients.write_text("email,name\nann@example.com,Ann\nnobody,Bob\n")
+    campaign = bulk.send(template, str(recipients), list="other")
+    assert (campaign.id, campaign.added, campaign.skipped) == ("spring", 1, 1)
+    assert campaign.mistakes[0].row == 3
+    queue.run(2)
+    (message,) = queue.outbox
+    assert message.subject == "Hello Ann"
+    assert message.extra_headers["List-Id"] == "<other.example.org>"
+
+
+def test_a_dry_run_stores_nothing_and_shows_the_first_message(queue):
+    campaign = bulk.send(TEMPLATE, people(3), campaign="spring", dry_run=True)
+    assert (campaign.id, campaign.added) == ("", 3)
+    assert campaign.first.subject == "Hello P0"
+    assert bulk.campaigns() == []
+
+
 # -- once more
 
 
@@ -192,7 +216,7 @@ def test_a_complete_campaign_is_not_read_again(queue):
 def test_another_template_under_the_same_id_is_a_conflict(queue):
     bulk.send(TEMPLATE, people(3), campaign="spring")
     with pytest.raises(CampaignConflict):
-        bulk.send(Template(subject="x", text="y"), people(3), campaign="spring")
+        bulk.send(Template(subject="x", text="y"), iter(()), campaign="spring")
 
 
 # -- control
