@@ -15,12 +15,14 @@ from mailqueue import conf
 from mailqueue.errors import ImproperlyConfigured, RelayTrouble
 from mailqueue.mail import get_connection, mailers
 from mailqueue.mail.address import envelope_address
+from mailqueue.mail.signature import Signer
 from mailqueue.outcome import Ending, OnBegin, Outcome, Result, Verdict
 from mailqueue.smtp.classify import Scope, Stage, classify
 from mailqueue.smtp.reply import Reply
 from mailqueue.smtp.timeouts import RFC_5321
 from mailqueue.smtp.trouble import may_pass, trouble_of, trouble_with
 from workers.connections import Limits
+from workers.signed import signed, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,6 +39,9 @@ _STAGES: dict[type[Exception], Stage] = {
     smtplib.SMTPSenderRefused: Stage.MAIL,
 }
 
+#: The attribute of a backend that has what signs its messages, if they are to be signed.
+_SIGNER = "mailqueue_signer"
+
 _UNTOLD = Result(Verdict.DEFERRED, Reply(451, "4.3.0 refused, and the backend does not tell by which words"))
 
 
@@ -44,7 +49,8 @@ def build(relay: str) -> Any:
     """A new backend for ``relay``: the MAILERS alias of that name, or MAILQUEUE_DELIVERY_BACKEND for "".
 
     A class that has no ``timeout`` must see to it itself that it does not wait for ever.
-    Raises ImproperlyConfigured (MailerDoesNotExist for an alias that this worker's MAILERS lacks).
+    Raises ImproperlyConfigured (MailerDoesNotExist for an alias that this worker's MAILERS lacks), also for a key that
+    its mail cannot be signed with.
     """
     backend = mailers[relay] if relay else get_connection(conf.get("MAILQUEUE_DELIVERY_BACKEND"))
     set_up(backend, _options(relay))
@@ -57,6 +63,8 @@ def set_up(backend: Any, options: Mapping[str, Any]) -> None:
         backend.timeout = options["timeout"]
     if "window" in options and hasattr(backend, "window"):
         backend.window = options["window"]
+    if "dkim" in options:
+        setattr(backend, _SIGNER, Signer(options["dkim"]))
     # A worker never waits without end. Ours goes by RFC 5321 when there is no EMAIL_TIMEOUT; a class with one timeout
     # for all gets the longest, lest it give up on an answer that is still coming.
     if hasattr(backend, "stage_timeouts"):
@@ -103,6 +111,15 @@ def deliver(
     does not know of it may wait after every outcome.
     Raises RelayTrouble when the relay, not a message, stands in the way; what was not yielded was not sent.
     """
+    signer = getattr(backend, _SIGNER, None)
+    if signer is not None:
+        return unsigned(_deliver(backend, signed(signer, messages), on_begin, on_wait))
+    return _deliver(backend, messages, on_begin, on_wait)
+
+
+def _deliver(
+    backend: Any, messages: Iterable[Any], on_begin: OnBegin, on_wait: Callable[[], None]
+) -> Iterator[Outcome]:
     if not _tells_outcomes(type(backend)):
         return _each(_one_at_a_time(backend, messages, on_begin), on_wait)
     detailed: Iterator[Outcome]

@@ -23,7 +23,9 @@ def check(role: conf.Role | None) -> None:
       mailqueue check
       mailqueue check --role worker       before a deployment of workers
 
-    Exit status 1 if there is a problem. Connects to nothing.
+    Exit status 1 if there is a problem; a note (on stderr) is none. Connects to nothing.
     """
     conf.check(role)
     click.echo("The settings are in order.")
+    for sentence in conf.advice():
+        click.echo(f"mailqueue: note: {sentence}", err=True)

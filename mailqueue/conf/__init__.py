@@ -31,6 +31,7 @@ __all__ = [
     "Secret",
     "SecretURL",
     "Setting",
+    "advice",
     "check",
     "configure",
     "get",
@@ -119,22 +120,36 @@ def check(role: Role | None = None) -> None:
         *checks.unknown(django.names(), _BY_NAME, _DJANGO),
         *checks.unknown(os.environ, _BY_NAME, _ENVIRONMENT),
     ]
-    values: dict[str, Any] = {}
-    for setting in SETTINGS:
-        value, found = _evaluate(setting, *_find(setting))
-        if found:
-            problems += found
-        else:
-            values[setting.name] = value
+    values, found = _evaluate_all()
+    problems += found
     problems += checks.conflicts(values)
     if role in (None, "producer"):
         problems += checks.unloadable(values, worker=False)
     if role in (None, "worker"):
         problems += checks.unloadable(values, worker=True)
         problems += checks.unreadable(values)
+        problems += checks.unsignable(values)
     problems += checks.unwritable(values)
     if problems:
         raise ImproperlyConfigured(*dict.fromkeys(problems))
+
+
+def advice() -> list[str]:
+    """What works with these settings, and is not the best that could be: sentences with their remedies."""
+    return [*checks.advice(_evaluate_all()[0])]
+
+
+def _evaluate_all() -> tuple[dict[str, Any], list[str]]:
+    """The values of all settings that have no problem, and the problems of the others."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for setting in SETTINGS:
+        value, found = _evaluate(setting, *_find(setting))
+        if found:
+            problems += found
+        else:
+            values[setting.name] = value
+    return values, problems
 
 
 def _unknown(name: str) -> str:

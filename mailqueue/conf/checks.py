@@ -6,15 +6,17 @@ Pure but for ``unloadable``, ``unreadable`` and ``unwritable``, which import cla
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mailqueue.conf.nearest import nearest
+from mailqueue.conf.signingkey import load_key
 from mailqueue.conf.table import QUEUE_BACKEND, SMTP_BACKEND
 
-__all__ = ["conflicts", "unknown", "unloadable", "unreadable", "unwritable"]
+__all__ = ["advice", "conflicts", "unknown", "unloadable", "unreadable", "unsignable", "unwritable"]
 
 # What Kubernetes puts into the environment of every pod beside a service that is called mailqueue or mailqueue-*.
 _SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
@@ -44,6 +46,20 @@ def conflicts(values: Mapping[str, Any]) -> Iterator[str]:
         if shorter in values and longer in values and not values[shorter] < values[longer]:
             yield f"{longer} ({values[longer]} s) must be more than {shorter} ({values[shorter]} s): {why}"
     yield from _delivery_aliases(values.get("MAILERS", {}))
+    for name, lacking in itertools.permutations(("MAILQUEUE_UNSUBSCRIBE_URL", "MAILQUEUE_UNSUBSCRIBE_KEYS")):
+        if values.get(name) and lacking in values and not values[lacking]:
+            yield f"{name} is of no use without {lacking}; set both, or neither"
+
+
+def advice(values: Mapping[str, Any]) -> Iterator[str]:
+    """What works, and is not the best that could be; one sentence each with its remedy."""
+    bulk = [alias for alias, entry in values.get("MAILERS", {}).items() if _options(entry).get("lane") == "bulk"]
+    if (bulk or "bulk" in values.get("MAILQUEUE_LANES", {})) and not values.get("MAILQUEUE_UNSUBSCRIBE_URL"):
+        where = f"MAILERS[{bulk[0]!r}]" if bulk else "MAILQUEUE_LANES"
+        yield (
+            f"{where} is for bulk mail, which will go without a way to unsubscribe (large providers refuse such mail); "
+            "set MAILQUEUE_UNSUBSCRIBE_URL and MAILQUEUE_UNSUBSCRIBE_KEYS, see docs/consent.md"
+        )
 
 
 _FOR_EVER = (
@@ -115,6 +131,16 @@ def unreadable(values: Mapping[str, Any]) -> Iterator[str]:
         path = values.get(name)
         if path is not None and not os.access(path, os.R_OK):
             yield f"{name} is {os.fspath(path)!r}, which cannot be read; correct the path or its permissions"
+
+
+def unsignable(values: Mapping[str, Any]) -> Iterator[str]:
+    """Keys that a worker is to sign with, and cannot."""
+    for alias, options in values.get("MAILQUEUE_RELAYS", {}).items():
+        for signing in options.get("dkim", ()):
+            try:
+                load_key(signing)
+            except ValueError as error:
+                yield f"MAILQUEUE_RELAYS: dkim of the relay {alias!r}: {error}"
 
 
 def unwritable(values: Mapping[str, Any]) -> Iterator[str]:

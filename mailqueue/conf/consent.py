@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -112,19 +112,23 @@ class Signing:
 
     domain: str
     selector: str
-    key: str = ""  # a Secret
+    key: str = field(default="", repr=False)
     key_file: str = ""
     headers: tuple[str, ...] = ()
 
 
 class Signature(Kind):
-    """The option ``dkim`` of a relay: domain, selector, and key or key_file."""
+    """The option ``dkim`` of a relay: domain, selector, and key or key_file; or a list of such, for a signature each."""
 
     _NAMES = ("domain", "selector", "key", "key_file", "headers")
 
-    def take(self, value: Any) -> Signing:
-        if isinstance(value, Signing):
-            return value
+    def take(self, value: Any) -> tuple[Signing, ...]:
+        listed = value if isinstance(value, (list, tuple)) else [value]
+        if not listed:
+            raise ValueError("it is an empty list; leave it out for no signature")
+        return tuple(each if isinstance(each, Signing) else self._signing(each) for each in listed)
+
+    def _signing(self, value: Any) -> Signing:
         if not isinstance(value, Mapping):
             raise ValueError('it must be like {"domain": "example.com", "selector": "mail", "key_file": "/path"}')  # noqa: TRY004 - told as one problem
         for name in value:
@@ -132,7 +136,7 @@ class Signature(Kind):
                 raise ValueError(f"it has no {name!r}{nearest(str(name), self._NAMES)}")
         key, file = value.get("key") or "", value.get("key_file") or ""
         if bool(key) == bool(file):
-            raise ValueError("it needs a key: either key_file, the path of a PEM file, or key, its text")
+            raise ValueError("it needs a key: either key_file, the path of its file, or key, its text")
         if not isinstance(key, str) or not isinstance(file, (str, os.PathLike)):
             raise ValueError("key and key_file are texts; put them in quotes")  # noqa: TRY004 - told as one problem
         return Signing(

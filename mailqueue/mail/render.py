@@ -9,7 +9,7 @@ from mailqueue.mail.mime import flatten
 from mailqueue.mail.steps import APART_FROM_BYTES, OURS, keeps_steps
 from mailqueue.mail.write import write
 
-__all__ = ["fix", "render"]
+__all__ = ["fix", "fixed", "render"]
 
 _PLAIN_WRITERS = (Message.as_bytes, MIMEPart.as_bytes)
 
@@ -44,6 +44,12 @@ def fix(message: Any, octets: bytes = b"") -> None:
     What is changed in it nevertheless need not show in its bytes.
     """
     vars(message)[_FIXED] = octets
+
+
+def fixed(message: Any) -> bytes | None:
+    """The bytes that are kept with ``message``: b"" if they are still to be made, None if none are to be kept."""
+    octets: bytes | None = vars(message).get(_FIXED)
+    return octets
 
 
 def _reference(message: Any) -> bytes:

@@ -94,7 +94,7 @@ def test_what_is_no_permanent_refusal_is_refused(codes):
 def test_a_relays_signature_has_domain_selector_and_key():
     dkim = {"domain": "Example.com", "selector": "mail", "key": KEY, "headers": ["X-Campaign"]}
     conf.configure(MAILQUEUE_RELAYS={"news": {"dkim": dkim}})
-    signing = conf.get("MAILQUEUE_RELAYS")["news"]["dkim"]
+    (signing,) = conf.get("MAILQUEUE_RELAYS")["news"]["dkim"]
     assert signing == Signing("example.com", "mail", KEY, "", ("x-campaign",))
     assert KEY not in repr(signing)
 
