@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mailqueue.bulk.tomlplaces import Path
 
-__all__ = ["CAMPAIGN_KEYS", "campaign_options"]
+__all__ = ["ARGUMENTS", "CAMPAIGN_KEYS", "campaign_options"]
 
 _UNITS: Final = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 _SPAN: Final = re.compile(r"(?:\s*\d+\s*(?:d|h|min|s)\b)+\s*")
@@ -197,5 +197,7 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[Any, Any], Any]]]] = {
     "on_unknown": ("on_unknown", _one_of("hold", "resend")),
     "on_finish": ("on_finish", _dotted),
 }
+#: Of ``bulk.send``: those that a table can have.
+ARGUMENTS: Final = tuple(name for name, _ in _READERS.values())
 #: In the order in which the documentation has them.
 CAMPAIGN_KEYS: Final = (*_READERS, "time_zone")

@@ -14,6 +14,7 @@ from mailqueue.bulk.address import mailbox
 from mailqueue.bulk.derived import DerivedText
 from mailqueue.bulk.sandbox import NOWHERE, Field, FieldKind, Origin, global_names
 from mailqueue.errors import MessageTooLarge, RecipientError, TemplateError
+from mailqueue.mail.address import PLAIN_NAME
 from mailqueue.mail.attachments import EmailAlternative
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
 from mailqueue.parts import Part, pack_attachment, unpack_attachment
@@ -38,6 +39,7 @@ _TAKEN: Final[Mapping[str, str]] = {
     "received": "",
 }
 _MIME: Final = ("content-", "mime-", "resent-")
+_PLAIN_NAME: Final = re.compile(PLAIN_NAME)
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,76}", re.ASCII)
 _EXACT: Final = 10**15  # above it, Python writes some floats another way, and thousands of digits not at all
 _ANY: Final = 10**6  # characters: no field varies
@@ -200,6 +202,10 @@ class Compiled:
 
     def _recipient(self, address: str, variables: dict[str, Any]) -> str:
         assert self._to is not None
+        shown = self._to.field.render(variables)
+        name, found, rest = shown.partition(f" <{address}>")
+        if found and not rest and _PLAIN_NAME.fullmatch(name):  # as nearly all are
+            return shown
         shown, spec = self._to.render(variables)
         if spec != address:
             raise self._to.field.error(f"it leads to {spec!r} instead of the recipient: end it in <{{{{ email }}}}>")

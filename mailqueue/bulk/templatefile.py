@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from mailqueue.bulk.tomlplaces import Path as Keys
 
-__all__ = ["TemplateFile", "load"]
+__all__ = ["ATTACHMENT_KEYS", "KEYS", "TemplateFile", "load"]
 
-_KEYS: Final = (
+KEYS: Final = (
     *("subject", "from", "to", "reply_to", "text", "text_file", "html", "html_file"),
     *("attachments", "headers", "campaign"),
 )
-_ATTACHMENT: Final = ("file", "name", "type", "inline", "cid")
+ATTACHMENT_KEYS: Final = ("file", "name", "type", "inline", "cid")
 _TYPE: Final = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]*", re.ASCII)
 _CID: Final = re.compile(r"[A-Za-z0-9._+-]+(?:@[A-Za-z0-9.-]+)?", re.ASCII)
 _SHOWN_CID: Final = re.compile(r"""\bcid:([A-Za-z0-9._+@-]+)(?=["'\s)>])""")
@@ -82,7 +82,7 @@ class _Loading:
         except tomllib.TOMLDecodeError as error:
             raise self._no_toml(str(error), content) from None
         self._places = places(content)
-        self._refuse_unknown(self._table, _KEYS)
+        self._refuse_unknown(self._table, KEYS)
         template, blobs = self._template()
         options = campaign_options(self._campaign(), self._refuse)
         try:
@@ -241,7 +241,7 @@ class _Loading:
         return entries
 
     def _attachment(self, keys: Keys, entry: Mapping[str, Any], pictures: set[str]) -> Any:
-        self._refuse_unknown(entry, _ATTACHMENT, keys)
+        self._refuse_unknown(entry, ATTACHMENT_KEYS, keys)
         if "file" not in entry:
             self._refuse(keys, "it has no file")
             return None
