@@ -29,6 +29,7 @@ _IDLE: Final = rules.milliseconds(rates.IDLE)
 _KNOWN: Final = rules.milliseconds(rates.KNOWN)
 _NEAR: Final = 1e-9  # what floating point may make of a whole number
 _NEVER: Final = math.inf
+_ENOUGH: Final = 100  # steps, after which the lowest rate has become a billion times as much
 
 
 @dataclass(slots=True)
@@ -39,12 +40,12 @@ class _Window:
     total: int = 0
     counts: Counter[int] = field(default_factory=Counter)
 
-    def advance(self, slot: int) -> None:
-        """Forget what is over. A clock that was set back leaves all as it is until it has caught up."""
-        if slot > self.slot:
-            for old in [old for old in self.counts if old < slot - rates.SLOTS]:
-                self.total -= self.counts.pop(old)
-            self.slot = slot
+    def as_of(self, slot: int) -> _Window:
+        """Without what is over then. A clock that was set back leaves all as it is until it has caught up."""
+        if slot <= self.slot:
+            return self
+        counts = Counter({each: number for each, number in self.counts.items() if each >= slot - rates.SLOTS})
+        return _Window(slot, counts.total(), counts)
 
     def add(self, number: int) -> None:
         self.counts[self.slot] += number
@@ -87,7 +88,7 @@ class _Slowed:
     reason: str
 
     def now(self, now: int) -> float:
-        steps = max(0, (now - self.at) // _STEP)
+        steps = min(max(0, (now - self.at) // _STEP), _ENOUGH)
         return self.rate * rates.RECOVERY**steps
 
 
@@ -104,8 +105,10 @@ class _Holder:
         self.connections = limits.connections
         self.rate = min([self._pace, *(limit * 1000 / length for length, limit in self._quotas)])
         self._debt = self._debt_now()
-        for length, _limit in self._quotas:
-            account.windows.setdefault(length, _Window()).advance(now // (length // rates.SLOTS))
+        self._windows = {
+            length: (account.windows.get(length) or _Window()).as_of(now // (length // rates.SLOTS))
+            for length, _limit in self._quotas
+        }
 
     @property
     def is_limited(self) -> bool:
@@ -113,10 +116,10 @@ class _Holder:
         return self._pace < _NEVER or bool(self._quotas)
 
     def _debt_now(self) -> float:
-        account = self.account
-        account.at = min(account.at, self._now)  # a clock that was set back
         if self._pace == _NEVER:
             return 0.0
+        account = self.account
+        account.at = min(account.at, self._now)  # a clock that was set back
         highest = 2 + (rates.BURST + rates.AHEAD) * self._pace  # more is left of a higher rate
         return max(0.0, min(account.debt, highest) - (self._now - account.at) * self._pace / 1000)
 
@@ -133,7 +136,7 @@ class _Holder:
         if self._pace < _NEVER:
             found = math.floor(self._cap() - self._debt + _NEAR)
         for length, limit in self._quotas:
-            found = min(found, self._limit(limit) - self.account.windows[length].total)
+            found = min(found, self._limit(limit) - self._windows[length].total)
         return max(0, found)
 
     def charge(self, number: int) -> None:
@@ -142,8 +145,9 @@ class _Holder:
         if self._pace < _NEVER:
             self._debt += number
             self.account.debt, self.account.at = self._debt, self._now
-        for length, _limit in self._quotas:
-            self.account.windows[length].add(number)
+        for length, window in self._windows.items():
+            window.add(number)
+            self.account.windows[length] = window
             longest = max(longest, length + 2 * (length // rates.SLOTS))
         self.account.expires = self._now + longest
 
@@ -155,7 +159,7 @@ class _Holder:
             if missing > 0:
                 found = math.ceil(missing * 1000 / self._pace)
         for length, limit in self._quotas:
-            window = self.account.windows[length]
+            window = self._windows[length]
             excess = window.total - self._limit(limit) + 1
             if excess > 0:
                 found = max(found, window.free_at(int(excess)) * (length // rates.SLOTS) - self._now)
@@ -204,7 +208,8 @@ class MemoryRates(Rates):
                     self._hold(relay, domain, holder.connections, owner, now)
                     self._hold(relay, "", whole.connections, owner, now)
                 granted[domain] = given
-            self._used[relay] = now, own.own
+            written = self._overrides.get(relay, ("", {}))[1].get("", limits)
+            self._used[relay] = now, written.own
             waits = {}
             for domain, number in wanted.items():
                 if granted[domain] < number:
@@ -288,8 +293,10 @@ class MemoryRates(Rates):
         _, parts = self._overrides.get(relay, ("", {}))
         at, last = self._used.get(relay, (0, ""))
         slowed = {domain: each for domain in [*self._slowed[relay]] if (each := self._slowed_now(relay, domain, now))}
-        if not parts and not slowed and now - at >= _KNOWN:
-            return None
+        if now - at >= _KNOWN:
+            last = ""
+            if not parts and not slowed:
+                return None
         domains = {}
         for domain in sorted({*parts, *slowed} - {""}):
             holds = parts.get(domain, Limits())
@@ -300,8 +307,8 @@ class MemoryRates(Rates):
         account = self._account(relay, "", now)
         counted = {}
         for length, window in sorted(account.windows.items()):
-            window.advance(now // (length // rates.SLOTS))
-            counted[str(Rate(1, length / 1000)).partition("/")[2]] = window.total
+            unit = str(Rate(1, length / 1000)).partition("/")[2]
+            counted[unit] = window.as_of(now // (length // rates.SLOTS)).total
         own = parts[""].own if "" in parts else last
         return RelayRates(relay, own, "" in parts, counted, domains)
 

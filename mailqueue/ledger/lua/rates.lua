@@ -63,7 +63,8 @@ local function load_slowed(relay)
   for place = 1, #v, 2 do
     local rate, full, at, reason = string.match(v[place + 1], "^(%S+) (%S+) (%d+) (.*)$")
     local s = {rate = tonumber(rate), full = tonumber(full), at = tonumber(at), reason = reason}
-    s.now = s.rate * RATE_RECOVERY ^ math.max(0, math.floor((now - s.at) / RATE_RECOVERY_STEP))
+    local steps = math.max(0, math.floor((now - s.at) / RATE_RECOVERY_STEP))
+    s.now = s.rate * RATE_RECOVERY ^ math.min(steps, 100) -- a billion times as much
     if s.now >= s.full then
       call("HDEL", key, v[place])
     else
