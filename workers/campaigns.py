@@ -18,22 +18,25 @@ from mailqueue.errors import TemplateError
 from mailqueue.ledger.base import Settlement
 from mailqueue.ledger.states import State
 from mailqueue.mail.letter import bad_message
+from mailqueue.rate import URGENT_SHARE, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mailqueue.bulkenvelope import BulkEnvelope
     from mailqueue.ledger.base import Grant, Ledger
+    from mailqueue.ledger.rates import Rates, RelayRates
     from mailqueue.ledger.suppressions import Suppression
     from workers.blobs import BlobCache
 
-__all__ = ["CampaignCache", "failure", "other_way", "suppression_of", "withdrawal"]
+__all__ = ["CampaignCache", "Ways", "failure", "suppression_of", "withdrawal"]
 
 logger = logging.getLogger(__name__)
 
 _KEPT: Final = 32  # campaigns that a process has ready, with their attachments
 #: s after which the ledger is asked again: by then another campaign may have the id of one that is long forgotten.
 _FRESH: Final = 3600.0
+_LOOK: Final = 5.0  # s between two looks at what is left of quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,48 @@ def failure(grant: Grant, address: str, error: Exception) -> Settlement:
     return Settlement(grant.id, State.FAILED, {address: bad_message(error)}, reason=f"template error{where}")
 
 
-def other_way(relay: str, relays: Mapping[str, float], is_away: Callable[[str], bool]) -> str:
-    """The relay that a message goes through: its own, or while that is away the first of the campaign's that is not."""
-    if len(relays) < 2 or not is_away(relay):
-        return relay
-    return next((other for other in relays if other != relay and not is_away(other)), relay)
+class Ways:
+    """Which of a campaign's relays a message goes through: its own, or another one while that cannot take it.
+
+    Safe across threads.
+
+    Args:
+        wait: s until a relay may be asked, 0.0 if it may be now; raises LedgerUnavailable.
+        rates: The accounts of the fleet.
+        clock: Monotonic, in s.
+    """
+
+    def __init__(self, wait: Callable[[str], float], rates: Rates, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wait = wait
+        self._rates = rates
+        self._clock = clock
+        self._states: Mapping[str, RelayRates] = {}
+        self._looked_at = -_LOOK
+
+    def choose(self, relay: str, relays: Mapping[str, float]) -> str:
+        """The relay for a message whose own is ``relay``, in a campaign of ``relays``; raises LedgerUnavailable.
+
+        If none can take it, it stays with its own.
+        """
+        if len(relays) < 2 or not self._is_away(relay):
+            return relay
+        return next((other for other in relays if other != relay and not self._is_away(other)), relay)
+
+    def _is_away(self, relay: str) -> bool:
+        """Whether it is in trouble, or its quota is used up."""
+        now = self._clock()
+        if now - self._looked_at >= _LOOK:
+            self._states = self._rates.states()
+            self._looked_at = now
+        return self._wait(relay) > 0 or _is_used_up(self._states.get(relay))
+
+
+def _is_used_up(state: RelayRates | None) -> bool:
+    if state is None or not state.used:
+        return False
+    limits = Limits.parse(state.limits)
+    return any(
+        state.used.get(str(rate).partition("/")[2], 0) >= rate.messages * (1 - URGENT_SHARE)
+        for rate in limits.rates
+        if rate.seconds > 1
+    )

@@ -11,10 +11,10 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailqueue.bulk.address import digest
-from mailqueue.bulk.chunks import decode_chunk
+from mailqueue.bulk.chunks import decode_chunk, encode_chunk, encode_recipient, is_again
 from mailqueue.bulk.hours import QuietHours
 from mailqueue.bulk.report import CampaignStatus
 from mailqueue.bulk.spec import decode_options
@@ -35,25 +35,24 @@ from mailqueue.ledger.campaigns import CampaignState, message_of
 from mailqueue.mail.mailers import import_string
 from mailqueue.producer import Receipt
 from mailqueue.shipment import Packed, Shipment
+from workers.batch import domain_of
+from workers.room import ROOM, Allowances
 from workers.rounds import Rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
-    import msgspec
-
+    from mailqueue.bulk.chunks import Waiting
     from mailqueue.bulk.spec import Options
     from mailqueue.ledger.base import Ledger
     from mailqueue.ledger.campaigns import CampaignEntry, Chunk
     from mailqueue.publisher import Publisher
+    from workers.room import Paces
 
-__all__ = ["ROOM", "Feeder"]
+__all__ = ["Feeder"]
 
 logger = logging.getLogger(__name__)
 
-#: Messages of one campaign that are queued or being sent, at most: what a fleet sends in less than a second or two.
-#: What is there already when it is paused is set aside, message by message, when its turn comes.
-ROOM: Final = 2000
 #: Parked messages that are let go in one round: one call for 500 takes the store some 10 ms.
 _UNPARKED: Final = 2000
 _PART: Final = 500
@@ -72,6 +71,14 @@ class _Known:
     quiet: QuietHours | None
 
 
+class _Part(NamedTuple):
+    """A chunk of a queue: "" or a domain, which then has its rate."""
+
+    chunk: Chunk
+    queue: str
+    rate: float | None
+
+
 class Feeder(Rounds):
     """Feeds campaigns as they have room.
 
@@ -82,6 +89,7 @@ class Feeder(Rounds):
         deadline: How long accepting a parcel may take, in s.
         together: The ledger is in the store of the broker.
         clock: s since the epoch, for the Date of messages.
+        monotonic: s, for the pace of domains.
         room: Messages of one campaign that may be under way.
     """
 
@@ -94,6 +102,7 @@ class Feeder(Rounds):
         deadline: float = 2.0,
         together: bool = False,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         room: int = ROOM,
     ) -> None:
         super().__init__("feeder", idle=_IDLE, busy=_BUSY)
@@ -102,6 +111,7 @@ class Feeder(Rounds):
         self._worker = worker
         self._clock = clock
         self._room = room
+        self._allowances = Allowances(ledger.rates, now=clock, clock=monotonic)
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def once(self) -> int:
@@ -173,32 +183,57 @@ class Feeder(Rounds):
         return done
 
     def _feed_all(self, entry: CampaignEntry, options: Options) -> int:
-        """Feed chunks until as many of its messages are under way as may be."""
+        """Feed chunks until as much of the campaign is under way as may be."""
+        paces = self._allowances.paces(options.relays or ("",))
+        if paces.is_full(entry, self._room):
+            return 0
         fed = 0
         under_way = entry.counts.get("queued", 0) + entry.counts.get("sending", 0)
-        while under_way + fed < self._room and not self.stopping:
-            chunk = self._ledger.campaigns.take(entry.id, self._worker)
-            if chunk is None:
-                break
-            count = self._feed(entry, options, chunk)
-            self._ledger.campaigns.fed(entry.id, chunk.number, self._worker)
-            fed += count
+        for queue in entry.queues:
+            rate = paces.domains.get(queue)
+            while under_way + fed < self._room and not self.stopping:
+                chunk = self._ledger.campaigns.take(entry.id, self._worker, queue=queue)
+                if chunk is None:
+                    break
+                count = self._feed(entry, options, _Part(chunk, queue, rate), paces)
+                if count is None:
+                    break
+                fed += count
         return fed
 
-    def _feed(self, entry: CampaignEntry, options: Options, chunk: Chunk) -> int:
-        """Make messages of the recipients of ``chunk``; what is done twice is done once."""
-        try:
-            recipients = decode_chunk(chunk.content)
-        except WireError as error:
-            logger.error("action=chunk_unreadable campaign=%s chunk=%d reason=%s", entry.id, chunk.number, error)  # noqa: TRY400 - no traceback wanted
-            return 0
-        for shipment in _shipments(self._pack(entry, options, recipients)):
-            self._intake.take(entry.lane, shipment)
-        return len(recipients)
+    def _feed(self, entry: CampaignEntry, options: Options, part: _Part, paces: Paces) -> int | None:
+        """Make messages of recipients of a chunk, and set those aside that have another pace; None: of none, for now.
 
-    def _pack(
-        self, entry: CampaignEntry, options: Options, recipients: Sequence[tuple[str, msgspec.Raw]]
-    ) -> Iterator[Packed]:
+        What is done twice is done once.
+        """
+        content = part.chunk.content
+        try:
+            recipients = decode_chunk(content)
+        except WireError as error:
+            logger.error("action=chunk_unreadable campaign=%s chunk=%d reason=%s", entry.id, part.chunk.number, error)  # noqa: TRY400 - no traceback wanted
+            recipients = []
+        now, later = recipients, {}
+        if part.rate is not None:
+            count = self._allowances.piece(entry.id, part.queue, part.rate, len(recipients))
+            if recipients and not count:
+                return None
+            now, later = recipients[:count], {part.queue: recipients[count:]}
+        elif not part.queue and paces.domains:
+            now, later = _apart(recipients, paces.domains)
+        for shipment in _shipments(self._pack(entry, options, now)):
+            self._intake.take(entry.lane, shipment)
+        moved = {domain: _encoded(each, content) for domain, each in later.items() if each}
+        self._ledger.campaigns.fed(
+            entry.id,
+            part.chunk.number,
+            self._worker,
+            queue=part.queue,
+            kept=_encoded(now, content) if moved else None,
+            moved=moved or None,
+        )
+        return len(now)
+
+    def _pack(self, entry: CampaignEntry, options: Options, recipients: Sequence[Waiting]) -> Iterator[Packed]:
         now = self._clock()
         for address, data in recipients:
             key = digest(address)
@@ -227,6 +262,7 @@ class Feeder(Rounds):
         """Nothing is left to be fed: if all has come to its end, say so, once."""
         if not self._ledger.campaigns.finish(campaign):
             return
+        self._allowances.forget(campaign)
         status = CampaignStatus.of(self._ledger.campaigns.get(campaign))
         counts = " ".join(f"{name}={number}" for name, number in status.counts.items() if number)
         logger.info("action=campaign_finished campaign=%s total=%d %s", campaign, status.total, counts)
@@ -236,6 +272,24 @@ class Feeder(Rounds):
             except Exception:
                 # The application's own; the campaign has ended well.
                 logger.exception("action=on_finish_failed campaign=%s", campaign)
+
+
+def _apart(recipients: Sequence[Waiting], domains: Container[str]) -> tuple[list[Waiting], dict[str, list[Waiting]]]:
+    """Those who may be fed now, and by domain those of ``domains``."""
+    now: list[Waiting] = []
+    later: dict[str, list[Waiting]] = {}
+    for recipient in recipients:
+        domain = domain_of(recipient[0])
+        if domain in domains:
+            later.setdefault(domain, []).append(recipient)
+        else:
+            now.append(recipient)
+    return now, later
+
+
+def _encoded(recipients: Sequence[Waiting], content: bytes) -> bytes:
+    """A chunk of some of the recipients of ``content``."""
+    return encode_chunk((encode_recipient(*each) for each in recipients), again=is_again(content))
 
 
 def _shipments(load: Iterator[Packed]) -> Iterator[Shipment]:

@@ -55,7 +55,9 @@ class InlineWorker:
         self._publisher = Publisher(url, deadline=conf.get("MAILQUEUE_DEADLINE"))
         name = self._process.worker.name
         self._tick = Tick(ledger, self._publisher, name, conf.get("MAILQUEUE_TICK_SECONDS"))
-        self._feeder = Feeder(ledger, self._publisher, name, deadline=conf.get("MAILQUEUE_DEADLINE"), clock=now)
+        self._feeder = Feeder(
+            ledger, self._publisher, name, deadline=conf.get("MAILQUEUE_DEADLINE"), clock=now, monotonic=now
+        )
         self._rota = Rota(ledger, name, clock=now)
 
     def tick(self) -> int:

@@ -22,7 +22,7 @@ from mailqueue.ledger.open import open_ledger
 from mailqueue.retry import Policies
 from workers import backends
 from workers.blobs import BlobCache
-from workers.campaigns import CampaignCache
+from workers.campaigns import CampaignCache, Ways
 from workers.connections import Connections
 from workers.keeper import Keeper
 from workers.pace import Pace
@@ -98,6 +98,7 @@ class Process:
         build = build or backends.build
         self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
         self.pace = Pace(self.ledger.rates, now)
+        self.ways = Ways(self.relays.wait, self.ledger.rates)
         self.connections = Connections(build, backends.limits)
         self.keeper = Keeper(self.ledger, self.connections, self.relays, self.lease)
         self._stop = self.worker.stop

@@ -18,7 +18,7 @@ from mailqueue.ledger.states import State
 from mailqueue.mail.render import fix
 from workers import deliver
 from workers.batch import Attempt, Batch
-from workers.campaigns import failure, other_way, suppression_of, withdrawal
+from workers.campaigns import failure, suppression_of, withdrawal
 from workers.journal import FULL
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def unpack_all(process: Process, batch: Batch, opened: Sequence[Opened]) -> list
         opened = _without_suppressed(process, batch, _with_campaign(process, batch, opened, campaigns), campaigns)
     hashes = [key for each in opened for key in each.parts]
     blobs = process.surely(process.blobs.get, hashes) if hashes else {}
-    is_away = functools.cache(lambda relay: process.surely(process.relays.wait, relay) > 0)
+    way = functools.cache(lambda relay, campaign: _way(process, relay, campaigns[campaign]))
     attempts: list[Attempt] = []
     for grant, envelope, parts in opened:
         if parts and not parts.keys() <= blobs.keys():
@@ -76,9 +76,8 @@ def unpack_all(process: Process, batch: Batch, opened: Sequence[Opened]) -> list
         relay = envelope.relay
         try:
             if isinstance(envelope, BulkEnvelope):
-                letters = campaigns[envelope.campaign]
-                relay = other_way(relay, letters.spec.relays, is_away)
-                message: Any = _rendered(letters, envelope)
+                relay = way(relay, envelope.campaign)
+                message: Any = _rendered(campaigns[envelope.campaign], envelope)
             else:
                 message = unpack(envelope, blobs)
         except WireError as error:
@@ -182,6 +181,11 @@ def _without_suppressed(
     _settle(process, batch, settlements)
     logger.info("action=suppressed messages=%d", len(settlements))
     return kept
+
+
+def _way(process: Process, relay: str, letters: Letters) -> str:
+    """The relay that takes the campaign's messages for ``relay``: for the whole batch the same one."""
+    return process.surely(process.ways.choose, relay, letters.spec.relays)
 
 
 def _rendered(letters: Letters, envelope: BulkEnvelope) -> Any:

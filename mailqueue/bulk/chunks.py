@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ __all__ = [
     "CHUNK_OCTETS",
     "CHUNK_RECIPIENTS",
     "ChunkBuilder",
+    "Waiting",
     "decode_chunk",
     "encode_chunk",
     "encode_recipient",
@@ -31,8 +32,11 @@ _MOST_OCTETS: Final = 4 * 1024 * 1024  # that are read back: a store that has be
 _AGAIN: Final = b"+"
 _ONCE: Final = b"="
 
+#: A recipient who waits: the address, and the data as JSON.
+Waiting: TypeAlias = tuple[str, msgspec.Raw]
+
 _encode: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]])
+_decoder: Final = msgspec.json.Decoder(list[Waiting])
 
 
 def encode_recipient(address: str, data: Any) -> bytes:
@@ -54,7 +58,7 @@ def encode_chunk(recipients: Iterable[bytes], *, again: bool = False) -> bytes:
     return (_AGAIN if again else _ONCE) + zlib.compress(b"[" + b",".join(recipients) + b"]", level=6)
 
 
-def decode_chunk(content: bytes) -> list[tuple[str, msgspec.Raw]]:
+def decode_chunk(content: bytes) -> list[Waiting]:
     """The recipients of a chunk: address and data, which is JSON still. Raises WireError for what is no chunk."""
     stream = zlib.decompressobj()
     try:

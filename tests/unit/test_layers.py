@@ -74,7 +74,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "one batch",
         "workers.lookout workers.conclusion workers.refusals workers.journal workers.errand workers.line workers.lines workers.portions workers.deliver workers.unpacking workers.drain",
     ),
-    ("the rounds", "workers.tick workers.rounds workers.feed workers.rota"),
+    ("the rounds", "workers.tick workers.rounds workers.room workers.feed workers.rota"),
     ("a worker for users' tests", "workers.inline"),
     ("Celery's side", "workers.consumer workers.lifecycle workers.tasks"),
     ("the composition root", "workers.app workers"),
