@@ -28,7 +28,7 @@ from mailqueue.bulk.terms import Terms
 from mailqueue.bulk.ways import choose
 from mailqueue.errors import CampaignConflict, CampaignNotFound, IllegalTransition, LedgerUnavailable, RecipientError
 from mailqueue.lanes import DEFAULT_LANE
-from mailqueue.ledger.campaigns import CampaignState
+from mailqueue.ledger.campaigns import CampaignState, width_for
 from mailqueue.producer import get_producer
 from mailqueue.route import route_to
 
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["send"]
 
 _SHORTEST_ROW: Final = 12  # octets of a file for each recipient, at least
-_IN_A_BUCKET: Final = 60  # recipients
 _SYNC: Final = 10.0  # s that the disk of the store is waited for, with MAILQUEUE_DURABILITY=always
 
 
@@ -284,10 +283,5 @@ def _width(source: Any) -> int:
     if isinstance(source, str | PathLike):
         with suppress(OSError):
             expected = Path(source).stat().st_size // _SHORTEST_ROW
-            return _width_for(expected)
-    return _width_for(length_hint(source))
-
-
-def _width_for(expected: int) -> int:
-    """3 if nothing is known."""
-    return next((width for width in (0, 1, 2) if 0 < expected <= _IN_A_BUCKET * 64**width), 3)
+            return width_for(expected)
+    return width_for(length_hint(source))

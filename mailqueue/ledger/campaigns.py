@@ -32,9 +32,11 @@ __all__ = [
     "distinct",
     "illegal",
     "message_of",
+    "width_for",
 ]
 
 _MARK: Final = "~"
+_IN_A_HASH: Final = 250  # recipients, at most, in the mean
 
 
 def message_of(campaign: str, digest: str) -> str:
@@ -45,6 +47,16 @@ def message_of(campaign: str, digest: str) -> str:
 def campaign_of(message_id: str) -> str:
     """The campaign whose message this is; empty for a message of its own."""
     return message_id.rpartition(_MARK)[0]
+
+
+def width_for(recipients: int) -> int:
+    """How much the index of a campaign is to be divided: 0 to 3. ``recipients`` is 0 if nobody knows how many.
+
+    A hash of more than 512 recipients is no listpack any more, and one of less than four costs more than what is in it.
+    """
+    if recipients <= 0:
+        return 2  # from sixteen thousand to a million
+    return next((width for width in (0, 1, 2) if recipients <= _IN_A_HASH * 64**width), 3)
 
 
 class CampaignState(enum.StrEnum):
@@ -190,12 +202,12 @@ class Campaigns(abc.ABC):
         blobs: Sequence[str] = (),
         start_at: float = 0.0,
         expires_at: float = 0.0,
-        width: int = 3,
+        width: int = 2,
     ) -> Creation:
         """Make a campaign in the state loading; with the same spec for a second time it changes nothing.
 
-        Joins the users of its blobs, which stay until its retention is over. ``width`` (0 to 3) fits 64**width * 60
-        recipients: the index has so many hashes.
+        Joins the users of its blobs, which stay until its retention is over. ``width`` is ``width_for`` so many recipients:
+        the index has 64**width hashes.
 
         Raises:
             CampaignConflict: There is one under this id, with another spec.

@@ -56,7 +56,7 @@ class MemoryCampaigns(Campaigns):
         blobs: Sequence[str] = (),
         start_at: float = 0.0,
         expires_at: float = 0.0,
-        width: int = 3,
+        width: int = 2,
     ) -> Creation:
         with self._call() as now:
             known = self._find(campaign)

@@ -49,7 +49,7 @@ class RedisCampaigns(Campaigns):
         blobs: Sequence[str] = (),
         start_at: float = 0.0,
         expires_at: float = 0.0,
-        width: int = 3,
+        width: int = 2,
     ) -> Creation:
         facts = (spec, lane, _moment(start_at), _moment(expires_at), width)
         word, *more = self._call("campaign_create", campaign, *facts, *dict.fromkeys(blobs))

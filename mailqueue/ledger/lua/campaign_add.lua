@@ -8,21 +8,20 @@ local c = campaign_named(ARGV[FIRST])
 if not c then return {"missing"} end
 if c.state ~= "loading" then return {"illegal", c.state} end
 
-local known, number = {"known"}, 0
+local known, fresh, number = {"known"}, {}, 0
 for digest in digests_in(digests) do
   number = number + 1
-  if call("HEXISTS", place_of(c, digest)) == 1 then known[#known + 1] = digest end
+  local hash, field = place_of(c, digest)
+  local list = call("HSETNX", hash, field, "w") == 1 and fresh or known
+  list[#list + 1] = digest
 end
 if #known > 1 then
+  for _, digest in ipairs(fresh) do call("HDEL", place_of(c, digest)) end
   local last = call("HGET", key, "chunks")
   if #known > number and call("GET", key .. ":k:" .. last) == content then return {"added", tonumber(last)} end
   return known
 end
 
-local added = push(key, "", content) -- before the index: a full store refuses it, and with it the whole call
-for digest in digests_in(digests) do
-  local hash, field = place_of(c, digest)
-  call("HSET", hash, field, "w")
-end
+local added = push(key, "", content)
 call("HINCRBY", key, "total", number)
 return {"added", added}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.errors import CampaignConflict, CampaignNotFound, IllegalTransition, MessageNotFound
-from mailqueue.ledger.campaigns import CAMPAIGN_TRANSITIONS, CampaignState, message_of
+from mailqueue.ledger.campaigns import CAMPAIGN_TRANSITIONS, CampaignState, message_of, width_for
 from mailqueue.ledger.states import State
 
 LEASE = 30.0
@@ -115,6 +115,14 @@ def test_recipients_come_in_while_it_is_loading_only(bench, campaigns):
     bench.campaign(A)
     with pytest.raises(IllegalTransition, match=r"running.*loading"):
         campaigns.add("news", [B], b"two")
+
+
+@pytest.mark.parametrize(
+    ("recipients", "width"),
+    [(0, 2), (1, 0), (250, 0), (251, 1), (16_000, 1), (16_001, 2), (1_000_000, 2), (2_000_000, 3)],
+)
+def test_the_index_is_divided_by_how_many_there_are(recipients, width):
+    assert width_for(recipients) == width
 
 
 # -- states
