@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from mailqueue.bulk.address import bare
@@ -169,7 +169,7 @@ def _seeds(value: Any, _: Any) -> list[Any]:
     for place, entry in enumerate(value):
         address, data = entry, None
         if isinstance(entry, dict):
-            data = dict(entry)
+            data = {key: str(each) if isinstance(each, date | time) else each for key, each in entry.items()}
             address = data.pop("email", None)
         if not isinstance(address, str):
             raise _Refused("it is an address, or a table with an email and the data for it", place)

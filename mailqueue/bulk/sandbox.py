@@ -29,9 +29,11 @@ LIMITS: Final[Mapping[FieldKind, int]] = {"line": 4_000, "text": 1_000_000, "htm
 
 _MAX_REPEAT: Final = 100_000  # characters or items of "x" * n; as many as the sandbox lets range() have
 _MAX_POWER: Final = 100
+_MESSAGE: Final = 300  # characters of an error
 _BREAK: Final = re.compile(r"[ \t]*[\r\n]\s*")
 _LINE_BREAK: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_TEXT_AND_NUMBER: Final = re.compile("'str' and '(?:int|float)'|'(?:int|float)' and 'str'")
 _ESCAPED: Final = 5  # characters that escaping makes of one at most: &#34;
 _UTF8: Final = 4  # octets of a character at most
 
@@ -176,6 +178,10 @@ class Field:
             message += nearest(found[1], known) if found else ""
         elif not isinstance(error, self._troubles[0]):
             message = f"{type(error).__name__}: {message}"
+            if _TEXT_AND_NUMBER.search(message):
+                message += " (values of a CSV file are text: write name|int or name|float)"
+        if len(message) > _MESSAGE:  # Python shows values in some of its own
+            message = f"{message[: _MESSAGE - 3]}..."
         return self.error(message, self._line_of(error))
 
     def _line_of(self, error: BaseException) -> int | None:

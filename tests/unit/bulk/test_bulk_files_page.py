@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -41,17 +42,17 @@ def test_the_examples_belong_together(file, tmp_path, language, ending):
     path = tmp_path / f"people.{ending}"
     path.write_text(block(language))
     compiled = file.template.compile(file.blobs)
-    if language == "csv":  # where every value is text
-        compiled = type(file.template)(subject="{{ name }} {{ month }}", text="{{ points }} {{ id }}").compile()
     messages = [compiled.render(recipient.address, recipient.data) for recipient in read(path)]
     assert [message.to[0].rpartition(" ")[2].strip("<>") for message in messages] == [
         "jane@example.org",
         "joe@example.org",
     ]
+    assert ["a present" in message.body for message in messages] == [True, False]
 
 
 def test_the_options_of_the_example(file):
     assert file.options["campaign"] == "news-2027-01"
+    assert file.options["start_at"].utcoffset() == timedelta(hours=1)
     assert file.options["quiet"] == "22:00-07:00 Europe/Paris"
 
 

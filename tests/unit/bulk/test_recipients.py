@@ -7,6 +7,7 @@ import decimal
 import io
 import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -36,8 +37,9 @@ def test_a_mapping_of_addresses_to_data():
 
 
 def test_a_cursor():
-    cursor = sqlite3.connect(":memory:").execute("select 'Jane' as name, 'a@x.org' as email, null as x")
-    assert list(read(cursor)) == [Recipient("a@x.org", {"name": "Jane", "x": None}, 1)]
+    with closing(sqlite3.connect(":memory:")) as connection:
+        cursor = connection.execute("select 'Jane' as name, 'a@x.org' as email, null as x")
+        assert list(read(cursor)) == [Recipient("a@x.org", {"name": "Jane", "x": None}, 1)]
 
 
 def test_data_are_as_the_worker_will_see_them():

@@ -118,6 +118,7 @@ def test_a_missing_key_is_told():
     [
         ("{{ nothing }}", "null"),
         ("{{ 1 / zero }}", "ZeroDivisionError"),
+        ("{% if name > 1 %}x{% endif %}", r"write name\|int or name\|float"),
         ("{{ name.__class__ }}", "unsafe"),
         ("{{ name.upper }}", "upper is a function"),
         ("{{ 'x' * 1000000 }}", "100000 is the limit"),
