@@ -121,7 +121,7 @@ def import_csv(
         raise ValueError(f"on_error is stop or skip, not {on_error!r}")
     done = Imported()
     with _opened(source, "r") as file:
-        name = Path(getattr(file, "name", "") or "").name if isinstance(getattr(file, "name", ""), str) else ""
+        name = Path(getattr(file, "name", "")).name.strip("<>") if isinstance(getattr(file, "name", ""), str) else ""
         usual = Suppression("", list_of(list), reason, origin or f"import {name}".strip())
         rows = Rows(file, name, usual, done, skip=on_error == "skip")
         for new in _add_all(rows):

@@ -24,6 +24,7 @@ from mailqueue.cli.schedule import retry_schedule
 from mailqueue.cli.send import send
 from mailqueue.cli.spool import spool
 from mailqueue.cli.status import status
+from mailqueue.cli.suppress import suppress
 from mailqueue.cli.worker import worker
 from mailqueue.errors import BrokerUnavailable, ImproperlyConfigured, LedgerUnavailable, MailQueueError
 from mailqueue.testing.inbox import InboxUnavailable
@@ -92,6 +93,7 @@ for command in (
     rates,
     relays,
     bulk,
+    suppress,
     spool,
     retry_schedule,
     worker,
