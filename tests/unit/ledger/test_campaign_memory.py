@@ -84,9 +84,6 @@ def test_the_budgets_are_kept(stored):
     assert stored.ledger.campaigns.finish(NAME)
     final = used(stored) - before
     octets, _ = usage(stored.client, f"*{NAME}:i:*")
-    print(
-        f"octets per recipient: waiting {waiting:.0f}, ended {final:.0f}, of {octets / RECIPIENTS:.0f} in {buckets} hashes"
-    )
     assert waiting <= WAITING
     assert octets / RECIPIENTS <= FINAL
     assert final <= FINAL
