@@ -190,8 +190,10 @@ def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
     """The body, or one octet more of it than there may be."""
     if environ["REQUEST_METHOD"] != "POST":
         return b""
-    length = environ.get("CONTENT_LENGTH") or ("" if environ.get("wsgi.input_terminated") else "0")
+    length = environ.get("CONTENT_LENGTH") or ""
     most = BODY_LIMIT + 1
+    if not length.isdigit() and not environ.get("wsgi.input_terminated"):
+        return b""  # to read on would be to wait for what may never come
     body: bytes = environ["wsgi.input"].read(min(int(length), most) if length.isdigit() else most)
     return body
 

@@ -277,6 +277,7 @@ def test_wsgi_reads_no_body_of_unknown_length_unless_it_ends(ledger):
         return told[0]
 
     assert status() == "400 Bad Request"
+    assert status(CONTENT_LENGTH="-5") == "400 Bad Request"
     assert status(**{"wsgi.input_terminated": True}) == "200 OK"
 
 
