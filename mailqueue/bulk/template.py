@@ -169,6 +169,8 @@ class Compiled:
             if not passes(message):
                 _build(message)
             return
+        if self._may_lack_subject:
+            self._render_subject(variables)
         for box in self._boxes:
             box.render(variables)
         if self._to is not None:
@@ -221,8 +223,7 @@ class Compiled:
         self._boxes = [box for box in self._all_boxes() if box is not self._to]
         self._sure_names = frozenset(chain.from_iterable(field.names for field in varying))
         self._longest = min((field.longest for field in varying), default=_ANY)
-        if self._subject.constant is None and not self._subject.has_text:
-            self._longest = 0  # whether it comes out empty is seen by rendering alone
+        self._may_lack_subject = self._subject.constant is None and not self._subject.has_text
 
     def _is_sure(self, variables: dict[str, Any]) -> bool:
         """Whether every field surely renders but those that hold addresses: each puts in values that fit anywhere."""
