@@ -166,6 +166,15 @@ class _Holder:
         return found
 
 
+def _shared(may: Mapping[str, int], left: float) -> dict[str, int]:
+    """Where the relay has not enough for all, the domains take turns: who wants less than its part leaves it to the others."""
+    granted = dict.fromkeys(may, 0)
+    for turn, (domain, number) in enumerate(sorted(may.items(), key=lambda item: item[1])):
+        granted[domain] = int(min(number, left // (len(may) - turn) if left < _NEVER else number))
+        left -= granted[domain]
+    return granted
+
+
 class MemoryRates(Rates):
     """The limits of a ledger in memory.
 
@@ -194,20 +203,21 @@ class MemoryRates(Rates):
             whole = self._holder(relay, "", own, now, urgent=urgent)
             whole_free = self._may_hold(relay, "", whole.connections, owner, now)
             holders: dict[str, _Holder] = {}
-            granted: dict[str, int] = {}
+            may: dict[str, int] = {}
             for domain, number in wanted.items():
                 holder = self._holder(relay, domain, self._limits(relay, domain, limits), now, urgent=urgent)
                 holders[domain] = holder
                 free = whole_free and self._may_hold(relay, domain, holder.connections, owner, now)
-                given = int(min(number, holder.room(), whole.room())) if free else 0
+                may[domain] = int(min(number, holder.room())) if free else 0
+            granted = _shared(may, whole.room())
+            for domain, given in granted.items():
                 if given > 0:
-                    for each, name in ((holder, domain), (whole, "")):
+                    for each, name in ((holders[domain], domain), (whole, "")):
                         if each.is_limited:
                             each.charge(given)
                             self._accounts[relay, name] = each.account
-                    self._hold(relay, domain, holder.connections, owner, now)
+                    self._hold(relay, domain, holders[domain].connections, owner, now)
                     self._hold(relay, "", whole.connections, owner, now)
-                granted[domain] = given
             written = self._overrides.get(relay, ("", {}))[1].get("", limits)
             self._used[relay] = now, written.own
             waits = {}

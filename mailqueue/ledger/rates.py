@@ -116,7 +116,7 @@ class Rates(abc.ABC):
     ) -> Permits:
         """Permits for messages to be sent now through ``relay``, as many as its limits and each domain's leave.
 
-        ``wanted`` counts them by domain; where the relay has not enough for all, the first ones are served first.
+        ``wanted`` counts them by domain; where the relay has not enough for all, the domains take turns.
         Urgent mail is served ahead: it may use up to a second of the rates that others then wait for, and the
         share of a quota that is kept for it. ``owner`` occupies one of a domain's connections until ``leave``, or for
         30 s.

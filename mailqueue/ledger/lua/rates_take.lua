@@ -12,23 +12,37 @@ local overrides, slowed, held = load_overrides(relay), load_slowed(relay), load_
 local whole = open_account(relay, "", limits_of(overrides, "", text, true), nil, urgent, share)
 local whole_free = may_hold(held, "", whole.connections, owner)
 
-local asked = {}
+local asked, left = {}, room(whole)
 for place = FIRST + 6, #ARGV, 4 do
   local domain, number, said, exact = ARGV[place], tonumber(ARGV[place + 1]), ARGV[place + 2], ARGV[place + 3] == "1"
   local limits = limits_of(overrides, domain, said, exact)
   local a = open_account(relay, domain, limits, slowed[domain], urgent, share)
-  a.domain, a.number, a.granted = domain, number, 0
-  if whole_free and may_hold(held, domain, a.connections, owner) then
-    a.granted = math.min(number, room(a), room(whole))
-  end
+  a.domain, a.number, a.may = domain, number, 0
+  if whole_free and may_hold(held, domain, a.connections, owner) then a.may = math.min(number, room(a)) end
+  asked[#asked + 1] = a
+end
+
+-- Where the relay has not enough for all, the domains take turns: who wants less than its part leaves that to the others.
+local turns = {}
+for place, a in ipairs(asked) do
+  a.place, turns[place] = place, a
+end
+table.sort(turns, function(one, other)
+  if one.may ~= other.may then return one.may < other.may end
+  return one.place < other.place
+end)
+for place, a in ipairs(turns) do
+  a.granted = math.min(a.may, math.floor(left / (#turns - place + 1)))
+  left = left - a.granted
+end
+for _, a in ipairs(asked) do
   if a.granted > 0 then
     charge(a, a.granted)
     charge(whole, a.granted)
-    hold(held, domain, a.connections, owner)
+    hold(held, a.domain, a.connections, owner)
     hold(held, "", whole.connections, owner)
   end
   close_account(a)
-  asked[#asked + 1] = a
 end
 close_account(whole)
 call("ZADD", RATES, now, relay)

@@ -101,6 +101,14 @@ def test_a_domains_limit_holds_besides_the_relays(bench):
     assert answer.waits["slow.example"] > answer.waits["a.example"]
 
 
+def test_where_a_relay_has_not_enough_for_all_the_domains_take_turns(bench):
+    answer = permits(bench, {"a.example": 60, "b.example": 30, "c.example": 3}, "200/s")
+    assert answer.granted == {"a.example": 9, "b.example": 9, "c.example": 3}
+    bench.jump(10)
+    answer = permits(bench, {"a.example": 1, "b.example": 1, "c.example": 1}, "10/s")
+    assert sum(answer.granted.values()) == 2
+
+
 def test_a_limit_of_any_domain_is_each_ones_own(bench):
     answer = permits(bench, {"a.example": 50, "b.example": 50, "big.example": 50}, "* 10/s; big.example unlimited")
     assert answer.granted == {"a.example": 2, "b.example": 2, "big.example": 50}
