@@ -321,3 +321,23 @@ def test_a_boundary_is_in_no_text():
     assert parsed.get_boundary() != boundary
     assert [part.get_content_type() for part in parsed.get_payload()] == ["text/plain", "text/html"]
     assert parsed.get_payload(0).get_payload() == f"before\r\n--{boundary}\r\nafter\r\n--{boundary}--\r\n"
+
+
+@given(
+    name=st.sampled_from(["List-Unsubscribe", "Subject", "References", "X" * 76, "X" * 80, "To"])
+    | st.from_regex(r"[A-Za-z][!-9;-~]{0,30}", fullmatch=True),
+    value=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=300),
+)
+@EXAMPLES
+def test_a_value_that_cannot_be_folded_stands_on_a_line_of_its_own(name, value):
+    written = write._unbroken_field(name, value)
+    if written is None:
+        reject()
+    assert written == write._folded.__wrapped__(name, value)
+
+
+@pytest.mark.parametrize(
+    "value", ["a " * 60, "a" * 80 + ",b", "a" * 80 + ";b", "a" * 80 + "\t", "ü" * 80, "a" * 80 + "\n"]
+)
+def test_other_long_values_are_for_the_reference(value):
+    assert write._unbroken_field("List-Unsubscribe", value) is None
