@@ -24,6 +24,7 @@ from mailqueue.bulk.letters import Letters
 from mailqueue.bulk.loading import Loaded, Loader, patiently
 from mailqueue.bulk.spec import encode_spec, made_id
 from mailqueue.bulk.template import Template, pack_attachments
+from mailqueue.bulk.templatefile import TemplateFile
 from mailqueue.bulk.terms import Terms
 from mailqueue.bulk.ways import choose
 from mailqueue.errors import CampaignConflict, CampaignNotFound, IllegalTransition, LedgerUnavailable, RecipientError
@@ -50,7 +51,7 @@ _SYNC: Final = 10.0  # s that the disk of the store is waited for, with MAILQUEU
 
 
 def send(
-    template: Template | str | Path,
+    template: Template | TemplateFile | str | Path,
     recipients: Source,
     *,
     campaign: str | None = None,
@@ -133,7 +134,7 @@ def send(
     if isinstance(template, Template):
         plan = _Plan(terms, template, {}, {}, attachments)
     else:
-        file = templatefile.load(template)
+        file = template if isinstance(template, TemplateFile) else templatefile.load(template)
         plan = _Plan(terms.over(file.options), file.template, file.blobs, file.origins, attachments)
     if seeds_only:
         return Campaign("", seeds=plan.send_seeds(next(reading.read(recipients), None), again=True))

@@ -6,6 +6,7 @@ import click
 
 from mailqueue.cli.bulk.export import export
 from mailqueue.cli.bulk.hands import cancel, pause, resume, retry
+from mailqueue.cli.bulk.schedule import schedule
 from mailqueue.cli.bulk.send import send
 from mailqueue.cli.bulk.status import status
 
@@ -28,5 +29,5 @@ def bulk() -> None:
     """
 
 
-for command in (send, status, pause, resume, cancel, retry, export):
+for command in (send, status, pause, resume, cancel, retry, export, schedule):
     bulk.add_command(command)

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from mailqueue.cli.bulk.words import counted
+from mailqueue.errors import RecipientError, TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailqueue.errors import RecipientError
 
 __all__ = ["refuse", "told"]
 
 _SHOWN: Final = 20
 
 
-def told(mistakes: Sequence[RecipientError], total: int | None = None) -> Iterator[str]:
+def told(mistakes: Sequence[RecipientError | TemplateError], total: int | None = None) -> Iterator[str]:
     """A line for each of the first, and one for the rest.
 
     Args:
@@ -29,18 +28,20 @@ def told(mistakes: Sequence[RecipientError], total: int | None = None) -> Iterat
     for mistake in mistakes[:_SHOWN]:
         yield str(mistake)
     if total > _SHOWN:
-        yield f"... and {counted(total - _SHOWN)} more that cannot be used, {total:,} in all"
+        yield f"... and {total - _SHOWN:,} more, {total:,} in all"
 
 
-def refuse(error: RecipientError) -> NoReturn:
-    """Tell all of it on standard error, and that nothing was sent; exit status 1."""
+def refuse(error: RecipientError | TemplateError, total: int = 0) -> NoReturn:
+    """Tell all of it on standard error, and that nothing was sent; exit status 1.
+
+    ``total`` is how many recipients cannot be used, if more than ``error`` knows of.
+    """
     mistakes = error.errors or (error,)
-    for line in told(mistakes):
+    total = max(total, len(mistakes))
+    for line in told(mistakes, total):
         click.echo(f"mailqueue: {line}", err=True)
-    if error.errors:
-        click.echo(
-            f"mailqueue: nothing was sent; mend {_them(len(mistakes))}, or leave out with --on-error skip", err=True
-        )
+    if isinstance(error, RecipientError) and error.errors:
+        click.echo(f"mailqueue: nothing was sent; mend {_them(total)}, or leave out with --on-error skip", err=True)
     raise click.exceptions.Exit(1)
 
 

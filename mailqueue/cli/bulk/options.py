@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from mailqueue.bulk.hours import zone_of
+from mailqueue.cli.times import WHEN
 from mailqueue.errors import InvalidMessage
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-__all__ = ["ZONE", "using"]
+__all__ = ["SPAN", "ZONE", "using"]
 
 
 class _Zone(click.ParamType):  # type: ignore[type-arg] # generic in the newest click alone
@@ -27,7 +29,20 @@ class _Zone(click.ParamType):  # type: ignore[type-arg] # generic in the newest 
             self.fail(str(error), param, ctx)
 
 
+class _Span(click.ParamType):  # type: ignore[type-arg] # generic in the newest click alone
+    """A duration alone, as ``WHEN`` has it."""
+
+    name = "duration"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        found = WHEN.convert(value, param, ctx)
+        if not isinstance(found, timedelta):
+            self.fail(f"{value!r} is no duration: write 30min, 8h or '1 d 12 h'", param, ctx)
+        return found
+
+
 ZONE: Final = _Zone()
+SPAN: Final = _Span()
 
 
 def using(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> str | dict[str, float] | None:

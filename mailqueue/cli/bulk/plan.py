@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from mailqueue.bulk.templatefile import TemplateFile, load
 from mailqueue.cli.bulk.words import Clock
 from mailqueue.cli.times import moment
 
@@ -20,17 +21,23 @@ __all__ = ["Plan", "expected"]
 class Plan:
     """``options`` are those of ``bulk.send()``; ``clock`` is how moments are told."""
 
+    file: TemplateFile
     options: Mapping[str, Any]
     clock: Clock
 
     @property
     def seeds(self) -> Sequence[str]:
-        """Who gets a copy first."""
-        return tuple(self.options.get("seeds", ()))
+        """The addresses that get a copy first."""
+        return [seed if isinstance(seed, str) else seed[0] for seed in self.options.get("seeds", ())]
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> Self:
-        """Of the options on the command line; UsageError for times that cannot be told."""
+    def of(cls, template: Path, asked: Mapping[str, Any]) -> Self:
+        """Of a template's file and the options on the command line.
+
+        Raises:
+            TemplateError: for what is wrong with the file.
+            UsageError: for times that cannot be told.
+        """
         zone = asked["time_zone"]
         expires_at, quiet = asked["expires_at"], asked["quiet"]
         if quiet and zone is not None and " " not in quiet.strip():
@@ -47,7 +54,8 @@ class Plan:
             "seeds": asked["seeds"] or None,
         }
         given = {name: value for name, value in options.items() if value is not None}
-        return cls(given, Clock(zone))
+        file = load(template)
+        return cls(file._replace(options={}), {**file.options, **given}, Clock(zone))
 
 
 def expected(recipients: Path) -> int | None:

@@ -18,7 +18,7 @@ from mailqueue.cli.bulk.trial import check
 from mailqueue.cli.bulk.watch import Loading
 from mailqueue.cli.bulk.words import counted
 from mailqueue.cli.times import LOCAL_WHEN
-from mailqueue.errors import RecipientError
+from mailqueue.errors import RecipientError, TemplateError
 from mailqueue.lanes import LANES
 
 if TYPE_CHECKING:
@@ -96,18 +96,21 @@ def send(
     Prints the id of the campaign. Ctrl-C leaves a campaign that is being sent running. Exit status 1 if something cannot
     be used or the store is not there, 2 for wrong usage, 130 if you stopped looking.
     """
-    plan = Plan.of(asked)
+    try:
+        plan = Plan.of(template, asked)
+    except TemplateError as error:
+        refuse(error)
     if test and not plan.seeds:
         raise click.UsageError("--test wants a --seed, who gets the message")
     if dry_run:
-        check(plan, template, recipients)
+        check(plan, recipients)
         return
     devstate.use_if_unset()
     if not (test or yes):
         _ask(template, recipients)
-    campaign = _load(plan, template, recipients, seeds_only=test)
+    campaign = _load(plan, recipients, seeds_only=test)
     for seed in campaign.seeds:
-        click.echo(f"test message {seed.id} to {', '.join(plan.seeds)}" if test else f"seed {seed.id}", err=True)
+        click.echo(f"{'test message' if test else 'seed'}: mailqueue status {seed.id}", err=True)
     if test:
         return
     click.echo(campaign.id)
@@ -124,14 +127,14 @@ def _ask(template: Path, recipients: Path) -> None:
     click.confirm(f"Send {template} to about {counted(expected(recipients) or 0)}?", abort=True, err=True)
 
 
-def _load(plan: Plan, template: Path, recipients: Path, *, seeds_only: bool) -> Campaign:
+def _load(plan: Plan, recipients: Path, *, seeds_only: bool) -> Campaign:
     """Load it, with a bar; Exit(1) when recipients cannot be used, who are told one by one."""
     screen = Loading(expected(recipients))
     try:
         with screen:
-            return bulk.send(str(template), str(recipients), seeds_only=seeds_only, progress=screen, **plan.options)
-    except RecipientError as error:
-        refuse(error)
+            return bulk.send(plan.file, str(recipients), seeds_only=seeds_only, progress=screen, **plan.options)
+    except (RecipientError, TemplateError) as error:
+        refuse(error, screen.skipped)
     except KeyboardInterrupt:
         again = "with --campaign ID, the same command goes on; nothing is sent before all are in"
         click.echo(f"\ninterrupted; {again}", err=True)
@@ -139,6 +142,9 @@ def _load(plan: Plan, template: Path, recipients: Path, *, seeds_only: bool) -> 
 
 
 def _tell(campaign: Campaign) -> None:
+    if not (campaign.added or campaign.duplicates or campaign.skipped):
+        click.echo("it was complete already: nobody was added", err=True)
+        return
     words = [f"{counted(campaign.added)} stored"]
     if campaign.duplicates:
         words.append(f"{counted(campaign.duplicates, 'duplicate')} left out")

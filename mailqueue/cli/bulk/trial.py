@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-def check(plan: Plan, template: Path, recipients: Path) -> None:
+def check(plan: Plan, recipients: Path) -> None:
     """Try every recipient, and show what the first one would get; exit status 1 if one cannot be used."""
     screen = Loading(expected(recipients))
     options = {name: value for name, value in plan.options.items() if name not in ("campaign", "seeds")}
     try:
         with screen:
-            trial = bulk.send(str(template), str(recipients), dry_run=True, progress=screen, **options)
+            trial = bulk.send(plan.file, str(recipients), dry_run=True, progress=screen, **options)
     except RecipientError as error:
-        refuse(error)
+        refuse(error, screen.skipped)
     if trial.first is not None:
         click.echo(_shown(trial.first))
     words = [f"{counted(trial.added)} can be sent to"]

@@ -81,6 +81,7 @@ class Loading(_Shown):
         self._total = total
         self._began = clock()
         self._pace = Pace()
+        self.skipped = 0  # that cannot be used, when it was last told
 
     def __call__(self, loaded: Loaded) -> None:
         """Show it."""
@@ -89,6 +90,7 @@ class Loading(_Shown):
     def look(self, loaded: Loaded) -> tuple[RenderableType, str]:
         """It as a picture, and as a line."""
         self._pace.note(self._clock(), loaded.read)
+        self.skipped = loaded.skipped
         rate = self._pace.rate
         words = [counted(loaded.read)]
         if rate:
