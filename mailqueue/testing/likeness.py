@@ -27,7 +27,7 @@ _KNOWN: Final[dict[tuple[str, bytes, bytes], bytes]] = {}  # hashes of decoded p
 
 def likeness(subject: str, parts: Iterable[tuple[str, bytes]]) -> str:
     """The digest of a message with this subject and these parts (media type, content as a reader gets it), in order."""
-    return _digest(subject, ((kind, _hash(_lines(kind, content))) for kind, content in parts))
+    return _digest(subject, ((kind, _mark(kind, content)) for kind, content in parts))
 
 
 def likeness_of(content: bytes) -> str:
@@ -37,6 +37,15 @@ def likeness_of(content: bytes) -> str:
         return _digest(_subject(headers.get(b"subject", b"")), _leaves(headers, body))
     except (ValueError, IndexError, LookupError):  # binascii.Error is a ValueError
         return "unreadable " + _hash(content).hex()[:16]
+
+
+def _mark(kind: str, content: bytes) -> bytes:
+    return _large_mark(kind, content) if len(content) >= _LARGE else _hash(_lines(kind, content))
+
+
+@lru_cache(maxsize=16)  # the attachment that all have
+def _large_mark(kind: str, content: bytes) -> bytes:
+    return _hash(_lines(kind, content))
 
 
 def _digest(subject: str, parts: Iterable[tuple[str, bytes]]) -> str:

@@ -57,7 +57,7 @@ class EmbeddedValkey:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port
-        self._given = directory
+        self._given = self._at = directory
         self._appendfsync = appendfsync
         self._settings = dict(settings or {})
         self._child: Child | None = None
@@ -71,6 +71,13 @@ class EmbeddedValkey:
     def pid(self) -> int:
         """Its process id."""
         return self._server.pid
+
+    @property
+    def directory(self) -> Path:
+        """Where its data live; a temporary one goes when it does, with all that is in it, also if we are killed."""
+        if self._at is None:
+            raise RuntimeError("the store was not started")
+        return self._at
 
     @property
     def running(self) -> bool:
@@ -158,7 +165,7 @@ class EmbeddedValkey:
                 child.close()
                 raise
             else:
-                self._child = child
+                self._child, self._at = child, directory
                 return
         if self._given is None:
             shutil.rmtree(directory, ignore_errors=True)

@@ -48,6 +48,15 @@ def test_is_configured_as_a_ledger_should_be(store):
         assert link.config_get("bind")["bind"] == "127.0.0.1"
 
 
+def test_says_where_its_data_live_and_takes_them_away():
+    with pytest.raises(RuntimeError, match="not started"):
+        _ = EmbeddedValkey().directory
+    with EmbeddedValkey() as store:
+        directory = store.directory
+        (directory / "beside.txt").write_text("x")
+    assert not directory.exists()
+
+
 def test_takes_further_settings():
     with EmbeddedValkey(appendfsync="always", settings={"maxmemory": "64mb"}) as store, client(store) as link:
         assert link.config_get("appendfsync")["appendfsync"] == "always"
