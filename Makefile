@@ -25,6 +25,10 @@ help: ## List these commands
 demo: $(VENV)/.demo ## See it work: real servers, real mail, every byte checked
 	@$(BIN)/mailqueue demo $(ARGS)
 
+.PHONY: demo-bulk
+demo-bulk: $(VENV)/.demo ## See a campaign of 50,000 work: paused, workers killed, every recipient accounted for
+	@$(BIN)/mailqueue demo --bulk $(ARGS)
+
 .PHONY: dev
 dev: $(VENV)/.demo ## Run a store, a worker and an inbox for development
 	@$(BIN)/mailqueue dev $(ARGS)
@@ -68,6 +72,10 @@ bench-quick: $(VENV)/.test ## The same in under 3 minutes, less exact; prints th
 .PHONY: bench-scale
 bench-scale: $(VENV)/.test ## A million messages, many processes, urgent mail, memory: 12 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
+
+.PHONY: bench-million
+bench-million: $(VENV)/.test ## A campaign to a million: time, and memory of process and store; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.scale.million $(ARGS)
 
 # A version that is not installed is named; where CI is set, that is a failure.
 .PHONY: test-all

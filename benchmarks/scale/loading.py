@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 import time
@@ -27,7 +28,34 @@ if TYPE_CHECKING:
 __all__ = ["load", "recipients"]
 
 _EARLY = 10  # the part at which the process is looked at for the first time: 1 in so many
-_NAMES = ("Ann", "Bob", "Carla", "Deniz", "Emil", "Fatima", "Giorgos", "Hana", "Ivo", "Jun", "Kofi")
+_SYLLABLES = [
+    "an",
+    "ba",
+    "co",
+    "di",
+    "el",
+    "fa",
+    "go",
+    "hu",
+    "in",
+    "ja",
+    "ke",
+    "lo",
+    "mi",
+    "no",
+    "or",
+    "pe",
+    "qu",
+    "ri",
+    "so",
+    "ta",
+    "ul",
+    "vi",
+    "wo",
+    "xa",
+    "ye",
+    "zo",
+]
 _TOWNS = ("Bern", "Graz", "Lille", "Oslo", "Porto", "Turku", "York")
 _TEMPLATE = bulk.Template(
     subject="{{ name }}, you have {{ points }} points",
@@ -38,12 +66,13 @@ _TEMPLATE = bulk.Template(
 
 
 def recipients(count: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """``count`` recipients with their data, one after another."""
+    """``count`` recipients with their data, one after another; names are drawn, so that they compress as names do."""
+    draw = random.Random(5322).choices
     for number in range(count):
-        name = f"{_NAMES[number % 11]} {number * 7919 % 1_000_003}"
+        first, last = ("".join(draw(_SYLLABLES, k=3)).title() for _ in range(2))
         yield (
-            f"{name.replace(' ', '.').lower()}.{number}@mail{number % 97}.example",
-            {"name": name, "points": number * 31 % 1000, "town": _TOWNS[number % 7]},
+            f"{first}.{last}{number}@mail{number % 97}.example".lower(),
+            {"name": f"{first} {last}", "points": number * 31 % 1000, "town": _TOWNS[number % 7]},
         )
 
 
