@@ -38,11 +38,11 @@ def demo(tmp_path):
     temporary.mkdir()
     started = []
 
-    def start(**environment):
+    def start(*options, **environment):
         # What a shell starts in the background ignores Ctrl-C, and so does what that starts: not so here.
         usual = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
-            [sys.executable, "-m", "mailqueue", "demo"],
+            [sys.executable, "-m", "mailqueue", "demo", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -136,3 +136,41 @@ def test_a_failure_to_begin_is_told_in_one_line_and_leaves_nothing_behind(demo, 
     assert process.returncode == 1
     assert "pip install 'mailqueue[embedded]'" in output
     assert "Traceback" not in output
+
+
+# -- Of bulk mail
+
+FEW = ("--bulk", "--recipients", "1500", "--rate", "100")
+
+
+def test_a_campaign_is_right_whatever_the_environment_says(demo):
+    process = demo(*FEW, **ELSEWHERE)
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    assert "All of it is right." in output
+    rows = {line[:12].strip(): " ".join(line[12:].split()) for line in output.splitlines()}
+    assert rows["Exactly one"] == "1,494 of 1,494 have one message, 0 none, 0 more than one"
+    assert rows["As written"].startswith("1,494 of 1,494 say what they should, with a PDF of ")
+    assert rows["Nobody else"] == "3 refused by the relay, 3 on the suppression list"
+    assert "then 0 in 2 s" in rows["Paused"]
+    assert re.fullmatch(r"child \d+ at [\d,]+, worker \d+ at [\d,]+ \(kill -9\)", rows["Killed"])
+    assert rows["Limit"].startswith("100/s for the fleet: ")
+    assert re.match(r"\d+ meanwhile: p50 ", rows["Urgent mail"])
+    assert re.search(r"octets a waiting recipient .+ a final record", rows["Store"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_campaign_that_is_ended_on_the_way_leaves_nothing_behind(demo, number):
+    process = demo(*FEW)
+    wait_for_line(process, r"workers \d+ and \d+")
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, 128 + number)
+
+
+def test_a_campaign_that_is_killed_on_the_way_leaves_nothing_behind(demo, tmp_path):
+    process = demo(*FEW)
+    wait_for_line(process, r"workers \d+ and \d+")
+    process.kill()
+    process.communicate()
+    await_nothing(tmp_path / "tmp")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mailqueue.testing.inbox import Arrival
 
-__all__ = ["DemoTrouble", "Report", "run"]
+__all__ = ["DemoTrouble", "Report", "own_settings", "run"]
 
 _PATIENCE: Final = 120.0  # s, until the last message must have ended
 # Minutes are right for real relays; a demo is watched. The lease bounds how soon a lost answer is followed by a copy.
@@ -72,7 +72,7 @@ def run(say: Callable[[str], None], show: Callable[[str, int, int], None]) -> Re
     report = Report()
     total = sum(case.count for case in CASES)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_own_settings())
+        stack.enter_context(own_settings())
         killer = Killer(lambda arrival: is_mass_mail(arrival.recipients), after=MASS // 3)
         inbox = stack.enter_context(Inbox(refuse=[REFUSED], greylist={GREYLISTED: 1}, on_arrival=killer))
         reference = stack.enter_context(Inbox(refuse=[REFUSED]))
@@ -101,7 +101,7 @@ def run(say: Callable[[str], None], show: Callable[[str, int, int], None]) -> Re
 
 
 @contextlib.contextmanager
-def _own_settings() -> Iterator[None]:
+def own_settings() -> Iterator[None]:
     """Hide the environment's mail settings from this process: the demo must touch nobody's store or relay."""
     hidden = {name: os.environ.pop(name) for name in tuple(os.environ) if is_setting(name)}
     conf.reset()

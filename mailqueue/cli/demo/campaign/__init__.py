@@ -1,0 +1,1 @@
+"""``mailqueue demo --bulk``: a campaign to tens of thousands through real servers, and an account of every recipient."""
