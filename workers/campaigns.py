@@ -6,6 +6,7 @@ Each is rendered once, and goes to the backend as it is. Leaves what becomes of 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import OrderedDict
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mailqueue.ledger.rates import Rates, RelayRates
     from mailqueue.ledger.suppressions import Suppression
     from workers.blobs import BlobCache
+    from workers.relays import Relays
 
 __all__ = ["CampaignCache", "Ways", "failure", "suppression_of", "withdrawal"]
 
@@ -37,6 +39,10 @@ _KEPT: Final = 32  # campaigns that a process has ready, with their attachments
 #: s after which the ledger is asked again: by then another campaign may have the id of one that is long forgotten.
 _FRESH: Final = 3600.0
 _LOOK: Final = 5.0  # s between two looks at what is left of quotas
+#: Who may find out how a relay in trouble is: a message of so many s, and of the older ones so many, for there may be
+#: no young one. One that has found out waits for the next time, and is then not to be the one to find out for ever.
+_YOUNG: Final = 20.0
+_OF_THE_OLD: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,34 +124,57 @@ class Ways:
     Safe across threads.
 
     Args:
-        wait: s until a relay may be asked, 0.0 if it may be now; raises LedgerUnavailable.
+        relays: The health of the relays.
         rates: The accounts of the fleet.
         clock: Monotonic, in s.
+        chance: From 0 to 1.
     """
 
-    def __init__(self, wait: Callable[[str], float], rates: Rates, clock: Callable[[], float] = time.monotonic) -> None:
-        self._wait = wait
+    def __init__(
+        self,
+        relays: Relays,
+        rates: Rates,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._relays = relays
         self._rates = rates
         self._clock = clock
+        self._chance = chance
         self._states: Mapping[str, RelayRates] = {}
         self._looked_at = -_LOOK
 
-    def choose(self, relay: str, relays: Mapping[str, float]) -> str:
+    def choose(self, relay: str, relays: Mapping[str, float], *, age: float, probing: set[str]) -> str:
         """The relay for a message whose own is ``relay``, in a campaign of ``relays``; raises LedgerUnavailable.
 
         If none can take it, it stays with its own.
-        """
-        if len(relays) < 2 or not self._is_away(relay):
-            return relay
-        return next((other for other in relays if other != relay and not self._is_away(other)), relay)
 
-    def _is_away(self, relay: str) -> bool:
-        """Whether it is in trouble, or its quota is used up."""
+        Args:
+            relay: An alias.
+            relays: Those of the campaign.
+            age: Of the message, in s.
+            probing: Of this batch: the relays that a message finds out about, which the others are not to wait for.
+        """
+        if len(relays) < 2:
+            return relay
+        if not self._is_used_up(relay):
+            if not self._relays.is_in_trouble(relay):
+                return relay
+            may_ask = relay not in probing and (age < _YOUNG or self._chance() < _OF_THE_OLD)
+            if may_ask and self._relays.wait(relay) <= 0:
+                probing.add(relay)
+                return relay
+        return next((other for other in relays if other != relay and self._is_well(other)), relay)
+
+    def _is_well(self, relay: str) -> bool:
+        return not (self._is_used_up(relay) or self._relays.is_in_trouble(relay))
+
+    def _is_used_up(self, relay: str) -> bool:
         now = self._clock()
         if now - self._looked_at >= _LOOK:
             self._states = self._rates.states()
             self._looked_at = now
-        return self._wait(relay) > 0 or _is_used_up(self._states.get(relay))
+        return _is_used_up(self._states.get(relay))
 
 
 def _is_used_up(state: RelayRates | None) -> bool:

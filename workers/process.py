@@ -98,7 +98,7 @@ class Process:
         build = build or backends.build
         self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
         self.pace = Pace(self.ledger.rates, now)
-        self.ways = Ways(self.relays.wait, self.ledger.rates)
+        self.ways = Ways(self.relays, self.ledger.rates)
         self.connections = Connections(build, backends.limits)
         self.keeper = Keeper(self.ledger, self.connections, self.relays, self.lease)
         self._stop = self.worker.stop

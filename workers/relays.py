@@ -79,6 +79,10 @@ class Relays:
             self._probes[relay] = prober
         return 0.0
 
+    def is_in_trouble(self, relay: str) -> bool:
+        """Whether the fleet leaves ``relay`` alone, as far as this process knows; asks for no leave to find out."""
+        return relay in self._look()
+
     def troubled(self, relay: str, error: RelayTrouble, over: str = "") -> float:
         """Note trouble with ``relay``; returns the seconds that what met it has to wait.
 

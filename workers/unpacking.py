@@ -6,7 +6,6 @@ mended that; a campaign's message is rendered, and not sent at all to a suppress
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -67,7 +66,7 @@ def unpack_all(process: Process, batch: Batch, opened: Sequence[Opened]) -> list
         opened = _without_suppressed(process, batch, _with_campaign(process, batch, opened, campaigns), campaigns)
     hashes = [key for each in opened for key in each.parts]
     blobs = process.surely(process.blobs.get, hashes) if hashes else {}
-    way = functools.cache(lambda relay, campaign: _way(process, relay, campaigns[campaign]))
+    probing: set[str] = set()
     attempts: list[Attempt] = []
     for grant, envelope, parts in opened:
         if parts and not parts.keys() <= blobs.keys():
@@ -76,8 +75,15 @@ def unpack_all(process: Process, batch: Batch, opened: Sequence[Opened]) -> list
         relay = envelope.relay
         try:
             if isinstance(envelope, BulkEnvelope):
-                relay = way(relay, envelope.campaign)
-                message: Any = _rendered(campaigns[envelope.campaign], envelope)
+                letters = campaigns[envelope.campaign]
+                relay = process.surely(
+                    process.ways.choose,
+                    relay,
+                    letters.spec.relays,
+                    age=process.now() - grant.since,
+                    probing=probing,
+                )
+                message: Any = _rendered(letters, envelope)
             else:
                 message = unpack(envelope, blobs)
         except WireError as error:
@@ -181,11 +187,6 @@ def _without_suppressed(
     _settle(process, batch, settlements)
     logger.info("action=suppressed messages=%d", len(settlements))
     return kept
-
-
-def _way(process: Process, relay: str, letters: Letters) -> str:
-    """The relay that takes the campaign's messages for ``relay``: for the whole batch the same one."""
-    return process.surely(process.ways.choose, relay, letters.spec.relays)
 
 
 def _rendered(letters: Letters, envelope: BulkEnvelope) -> Any:

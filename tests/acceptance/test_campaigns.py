@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -171,3 +172,23 @@ def test_a_moment_that_two_workers_wait_for_starts_one_campaign(settings, inbox,
         assert bulk.unschedule("digest")
     count = len(bulk.campaigns())  # the next minute may have come meanwhile
     assert set(arrived(inbox).values()) <= {count, count - 1}
+
+
+def test_while_one_of_its_relays_is_down_another_takes_over(settings, inbox):
+    with Inbox() as gone:
+        port = gone.port  # nobody listens there afterwards
+    relays = {"eu": inbox.port, "us": port}
+    mailers = {
+        alias: {
+            "BACKEND": "mailqueue.mail.backends.smtp.EmailBackend",
+            "OPTIONS": {"host": "127.0.0.1", "port": port},
+        }
+        for alias, port in relays.items()
+    }
+    del settings["EMAIL_HOST"], settings["EMAIL_PORT"]
+    conf.configure(MAILERS=mailers)
+    campaign = bulk.send(TEMPLATE, people(600), using={"eu": 1, "us": 1})
+    with Worker(settings | {"MAILERS": json.dumps(mailers)}, concurrency=1) as worker:
+        until(lambda: campaign.status().ended, [worker])
+        assert "action=relay_trouble relay=us" in worker.log
+    assert arrived(inbox) == Counter(address for address, _ in people(600))

@@ -100,30 +100,55 @@ def accounts():
     return Accounts()
 
 
-@pytest.fixture
-def down():
-    return {}
+class Health:
+    """Of relays: how long those in trouble are still to be left alone."""
+
+    def __init__(self):
+        self.down = {}
+        self.waited = []
+
+    def is_in_trouble(self, relay):
+        return relay in self.down
+
+    def wait(self, relay):
+        self.waited.append(relay)
+        return self.down.get(relay, 0.0)
 
 
 @pytest.fixture
-def ways(accounts, down):
-    return Ways(lambda relay: down.get(relay, 0.0), accounts, clock=lambda: 100.0)
+def health():
+    return Health()
+
+
+@pytest.fixture
+def choose(accounts, health):
+    ways = Ways(health, accounts, clock=lambda: 100.0, chance=lambda: 0.5)
+    probing = set()
+    return lambda relay, relays=RELAYS, age=1.0: ways.choose(relay, relays, age=age, probing=probing)
 
 
 RELAYS = {"eu": 3.0, "us": 1.0, "own": 1.0}
 
 
-def test_a_relay_that_is_well_keeps_its_messages(ways):
-    assert ways.choose("us", RELAYS) == "us"
+def test_a_relay_that_is_well_keeps_its_messages(choose):
+    assert choose("us") == "us"
 
 
-def test_while_one_is_in_trouble_another_takes_over(ways, down):
-    down["us"] = 5.0
-    assert ways.choose("us", RELAYS) == "eu"
-    down["eu"] = 5.0
-    assert ways.choose("us", RELAYS) == "own"
-    down["own"] = 5.0
-    assert ways.choose("us", RELAYS) == "us"
+def test_while_one_is_in_trouble_another_takes_over(choose, health):
+    health.down["us"] = 5.0
+    assert choose("us") == "eu"
+    health.down["eu"] = 5.0
+    assert choose("us") == "own"
+    health.down["own"] = 5.0
+    assert choose("us") == "us"
+
+
+def test_one_young_message_finds_out_and_the_others_do_not_wait_for_it(choose, health):
+    health.down["us"] = 0.0  # its time to be asked has come
+    assert choose("us", age=3600.0) == "eu"
+    assert health.waited == []
+    assert [choose("us") for _ in range(3)] == ["us", "eu", "eu"]
+    assert health.waited == ["us"]
 
 
 @pytest.mark.parametrize(
@@ -136,19 +161,19 @@ def test_while_one_is_in_trouble_another_takes_over(ways, down):
         ("unlimited", {"d": 50_000}, "us"),
     ],
 )
-def test_when_its_quota_is_used_up_another_takes_over(ways, accounts, limits, used, chosen):
+def test_when_its_quota_is_used_up_another_takes_over(choose, accounts, limits, used, chosen):
     accounts.relays["us"] = RelayRates("us", limits, overridden=False, used=used)
-    assert ways.choose("us", RELAYS) == chosen
+    assert choose("us") == chosen
 
 
-def test_a_campaign_of_one_relay_asks_nobody(ways, accounts, down):
-    down["us"] = 5.0
-    assert ways.choose("us", {"us": 1.0}) == "us"
-    assert ways.choose("", {}) == ""
+def test_a_campaign_of_one_relay_asks_nobody(choose, accounts, health):
+    health.down["us"] = 5.0
+    assert choose("us", {"us": 1.0}) == "us"
+    assert choose("", {}) == ""
     assert accounts.asked == 0
 
 
-def test_quotas_are_looked_at_once_in_a_while(ways, accounts):
+def test_quotas_are_looked_at_once_in_a_while(choose, accounts):
     for _ in range(5):
-        ways.choose("us", RELAYS)
+        choose("us")
     assert accounts.asked == 1
