@@ -116,7 +116,7 @@ def test_ctrl_c_leaves_it_running_and_it_goes_on_where_it_was_paused(stage, run,
                 break
         process.send_signal(signal.SIGINT)
         told = process.stderr.read()
-    assert re.search(r"later: 0 of 250 \(0 %\); .+ 250 waiting; starts .+ \(in (1 h|59 min)", lines[-1]), lines
+    assert re.search(r"later: 0 of 250 \(0 %\); .+ 250 to go; starts .+ \(in (1 h|59 min)", lines[-1]), lines
     assert process.returncode == 130, told
     assert "later goes on without you." in told
     assert "mailqueue bulk cancel later" in told

@@ -18,7 +18,7 @@ __all__ = ["export"]
 _STATES = tuple(word for word in COUNTED if word != "parked")
 
 
-@click.command()
+@click.command(short_help="Tell what became of each recipient, as CSV.")
 @click.argument("campaign", metavar="ID")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 @click.option("--state", "states", type=click.Choice(_STATES), multiple=True, help="These alone; repeatable.")

@@ -12,7 +12,7 @@ from mailqueue.cli.bulk.words import counted, done, sentence
 __all__ = ["cancel", "pause", "resume", "retry"]
 
 
-@click.command()
+@click.command(short_help="Let nothing more of a campaign begin.")
 @click.argument("campaign", metavar="ID")
 def pause(campaign: str) -> None:
     """Let nothing more of a campaign begin, until it is resumed.
@@ -29,7 +29,7 @@ def pause(campaign: str) -> None:
     click.echo(f"{found.id} is {found.state.value} at {done(found):,} of {counted(found.total)}")
 
 
-@click.command()
+@click.command(short_help="Go on with a paused campaign.")
 @click.argument("campaign", metavar="ID")
 def resume(campaign: str) -> None:
     """Go on with a paused campaign, at exactly the next recipient.
@@ -46,7 +46,7 @@ def resume(campaign: str) -> None:
     click.echo(f"{found.id} is {found.state.value}" + (f": {told}" if told else ""))
 
 
-@click.command()
+@click.command(short_help="Withdraw a campaign for good.")
 @click.argument("campaign", metavar="ID")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
 def cancel(campaign: str, yes: bool) -> None:
@@ -68,7 +68,7 @@ def cancel(campaign: str, yes: bool) -> None:
     click.echo(f"{found.id} is {found.state.value} at {done(before):,} of {counted(found.total)}")
 
 
-@click.command()
+@click.command(short_help="Send again to those who were refused.")
 @click.argument("campaign", metavar="ID")
 def retry(campaign: str) -> None:
     """Send a campaign again to those whom a relay has refused, and to nobody else.

@@ -28,7 +28,7 @@ def told(mistakes: Sequence[RecipientError | TemplateError], total: int | None =
     for mistake in mistakes[:_SHOWN]:
         yield str(mistake)
     if total > _SHOWN:
-        yield f"... and {total - _SHOWN:,} more, {total:,} in all"
+        yield f"... and {total - _SHOWN:,} more"
 
 
 def refuse(error: RecipientError | TemplateError, total: int = 0) -> NoReturn:
@@ -38,12 +38,13 @@ def refuse(error: RecipientError | TemplateError, total: int = 0) -> NoReturn:
     """
     mistakes = error.errors or (error,)
     total = max(total, len(mistakes))
-    for line in told(mistakes, total):
-        click.echo(f"mailqueue: {line}", err=True)
+    if total == 1:
+        click.echo(f"mailqueue: {mistakes[0]}", err=True)
+    else:
+        what = "recipients that cannot be used" if isinstance(error, RecipientError) else "mistakes in the template"
+        click.echo(f"mailqueue: {total:,} {what}:", err=True)
+        for line in told(mistakes, total):
+            click.echo(f"  {line}", err=True)
     if isinstance(error, RecipientError) and error.errors:
-        click.echo(f"mailqueue: nothing was sent; mend {_them(total)}, or leave out with --on-error skip", err=True)
+        click.echo("Nothing was sent. To leave such recipients out: --on-error skip", err=True)
     raise click.exceptions.Exit(1)
-
-
-def _them(count: int) -> str:
-    return "it" if count == 1 else f"these {count:,}"

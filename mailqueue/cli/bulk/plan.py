@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from mailqueue.bulk.spec import made_id
 from mailqueue.bulk.templatefile import TemplateFile, load
 from mailqueue.cli.bulk.words import Clock
 from mailqueue.cli.times import moment
@@ -55,7 +56,9 @@ class Plan:
         }
         given = {name: value for name, value in options.items() if value is not None}
         file = load(template)
-        return cls(file._replace(options={}), {**file.options, **given}, Clock(zone))
+        # Made here, so that it can be told to whoever interrupts the loading.
+        options = {"campaign": made_id(), **file.options, **given}
+        return cls(file._replace(options={}), options, Clock(zone))
 
 
 def expected(recipients: Path) -> int | None:

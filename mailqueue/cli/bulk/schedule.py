@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["schedule"]
 
 
-@click.group()
+@click.group(short_help="Start campaigns again and again.")
 def schedule() -> None:
     """Start campaigns again and again: no process has to run for it but the workers.
 

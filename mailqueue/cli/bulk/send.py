@@ -136,8 +136,8 @@ def _load(plan: Plan, recipients: Path, *, seeds_only: bool) -> Campaign:
     except (RecipientError, TemplateError) as error:
         refuse(error, screen.skipped)
     except KeyboardInterrupt:
-        again = "with --campaign ID, the same command goes on; nothing is sent before all are in"
-        click.echo(f"\ninterrupted; {again}", err=True)
+        again = f"With --campaign {plan.options['campaign']} the same command goes on where it stopped."
+        click.echo(f"\nInterrupted; nothing is sent before all are in. {again}", err=True)
         raise click.exceptions.Exit(130) from None
 
 

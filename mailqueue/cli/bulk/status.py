@@ -42,8 +42,8 @@ def status(campaign: str | None, watch: bool, limit: int, time_zone: ZoneInfo | 
       mailqueue bulk status spring-news --watch
       mailqueue bulk status spring-news --json | jq .counts.failed
 
-    Its recipients are: waiting (not yet a message), parked (while it is paused, or in quiet hours), on the road,
-    deferred (to be tried again), unknown (sent or not: the answer was lost), held; and for good: sent, refused,
+    Its recipients are: waiting (not yet a message), parked (while it is paused, or in quiet hours), sending
+    (on the road), deferred (to be tried again), unknown (sent or not: the answer was lost), held; and for good: sent, refused,
     suppressed, expired, cancelled. `mailqueue bulk export ID` has them one by one.
 
     Exit status 1 for an id that the ledger does not know (it forgets a campaign some days after its end:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from mailqueue.cli.bulk.pace import Pace
-from mailqueue.cli.bulk.words import COLOURS, Clock, counted, done, percent, sentence, tallies
+from mailqueue.cli.bulk.words import COLOURS, Clock, brief, counted, done, percent, sentence
 from mailqueue.cli.times import span
 from mailqueue.ledger.campaigns import CampaignState
 
@@ -29,7 +30,7 @@ __all__ = ["Loading", "Sending"]
 
 #: s between two lines where they are not overwritten.
 _EVERY: Final = 5.0
-_BAR: Final = 40  # columns
+_BAR: Final = 36  # columns
 _BARS: Final = {CampaignState.PAUSED: "yellow", CampaignState.CANCELLED: "red", CampaignState.EXPIRED: "red"}
 
 
@@ -96,13 +97,14 @@ class Loading(_Shown):
         if rate:
             words.append(_rate(rate))
         odd = [f"{number:,} {what}" for number, what in _oddities(loaded)]
+        what = "loading" if loaded.added or loaded.duplicates else "checking"
         completed = min(loaded.read, self._total or 0)
         bar = ProgressBar(self._total, completed, _BAR, pulse=self._total is None, complete_style="cyan")
         lines: list[RenderableType] = [
             _side_by_side(bar, Text("  ".join(words))),
             *([Text(", ".join(odd), "yellow")] if odd else []),
         ]
-        return _grid("loading", *lines), f"loading: {', '.join(words + odd)}"
+        return _stack(what, *lines), f"{what}: {', '.join(words + odd)}"
 
     @property
     def seconds(self) -> float:
@@ -163,24 +165,23 @@ class Sending(_Shown):
             total=max(1, status.total), completed=done(status), width=_BAR, complete_style=style, finished_style=style
         )
         part = Text(f"{done(status):,} of {status.total:,}  {percent(status)}")
-        numbers = Text("   ").join(
+        numbers = Text("  ").join(
             Text.assemble((f"{number:,}", COLOURS.get(name, "bold") if number else "dim"), f" {name}")
-            for name, number in tallies(status).items()
+            for name, number in brief(status).items()
         )
-        return _grid(status.id, _side_by_side(bar, part), Text(told), numbers)
+        return _stack(status.id, _side_by_side(bar, part), Text(told), numbers)
 
 
 def _rate(rate: float) -> str:
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
-def _grid(title: str, *lines: RenderableType) -> Table:
-    """``lines`` one below the other, right of the title."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for number, line in enumerate(lines):
-        table.add_row("" if number else title, line)
+def _stack(title: str, first: RenderableType, *others: RenderableType) -> Table:
+    """``first`` beside the title, the others below both, so that they have room on a narrow terminal."""
+    table = Table.grid()
+    table.add_row(_side_by_side(Text(title, "bold"), first))
+    for line in others:
+        table.add_row(Padding(line, (0, 0, 0, 2)))
     return table
 
 
@@ -191,6 +192,6 @@ def _side_by_side(*cells: RenderableType) -> Table:
 
 
 def _line(status: CampaignStatus, told: str) -> str:
-    numbers = ", ".join(f"{number:,} {name}" for name, number in tallies(status).items())
+    numbers = ", ".join(f"{number:,} {name}" for name, number in brief(status).items())
     start = f"{status.id}: {done(status):,} of {status.total:,} ({percent(status)}); {numbers}"
     return f"{start}; {told}" if told else start

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mailqueue.bulk.report import CampaignStatus
 
-__all__ = ["COLOURS", "NAMES", "Clock", "counted", "done", "percent", "sentence", "tallies"]
+__all__ = ["COLOURS", "NAMES", "Clock", "brief", "counted", "done", "percent", "sentence", "tallies"]
 
 #: What a sender calls the states in which recipients are counted; several may have one name.
 NAMES: Final = {
@@ -29,7 +29,7 @@ NAMES: Final = {
     "held": ("held",),
     "expired": ("expired",),
     "cancelled": ("cancelled",),
-    "on the road": ("scheduled", "queued", "sending"),
+    "sending": ("scheduled", "queued", "sending"),
     "parked": ("parked",),
     "waiting": ("waiting",),
 }
@@ -90,6 +90,13 @@ def tallies(status: CampaignStatus) -> dict[str, int]:
     """The counts under their names for people, those that are worth telling."""
     found = {name: sum(status.counts.get(word, 0) for word in words) for name, words in NAMES.items()}
     return {name: number for name, number in found.items() if number or name in _ALWAYS}
+
+
+def brief(status: CampaignStatus) -> dict[str, int]:
+    """The same for one line: whoever's turn is still to come is one number."""
+    found = tallies(status)
+    left = sum(found.pop(name, 0) for name in ("sending", "parked", "waiting"))
+    return found | ({"to go": left} if left else {})
 
 
 def counted(number: int, noun: str = "recipient") -> str:

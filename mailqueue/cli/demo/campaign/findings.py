@@ -17,7 +17,7 @@ _EXACT: Final = 0.02
 #: s at full speed, of which less says nothing about a mean.
 _LONG: Final = 8.0
 #: s of the windows in which the busiest is looked for.
-_WINDOW: Final = 5.0
+_WINDOW: Final = 10.0
 #: What the store may take, in octets: for a recipient that waits, beyond its own data, and for a final record.
 _WAITING, _FINAL_RECORD = 200, 120
 #: Of fewer recipients, what the store itself takes is not little.

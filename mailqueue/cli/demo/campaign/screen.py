@@ -49,6 +49,7 @@ class Screen:
 
     def say(self, line: str) -> None:
         """A step is done."""
+        self._live.update("")
         self._console.print(f"  {line}", markup=False)
 
     def loading(self, loaded: Loaded) -> None:

@@ -55,7 +55,7 @@ def test_shows_how_far_how_fast_and_until_when():
     shown = picture(screen, status(sent=200, counts={"failed": 3, "deferred": 2}, now=NOW + 2))
     assert "203 of 1,000  20 %" in shown
     assert "102/s, 8 s left, until about 12:06:49" in shown.replace("12:06:50", "12:06:49")
-    assert "200 sent   3 refused   2 deferred   795 waiting" in shown
+    assert "200 sent  3 refused  2 deferred  795 to go" in shown
 
 
 def test_a_pause_says_how_to_go_on():
@@ -76,7 +76,7 @@ def test_elsewhere_than_on_a_terminal_it_speaks_every_few_seconds():
             terminal.now = float(second)
             screen(status(sent=second * 10, now=NOW + second))
     assert len(terminal.lines) == 3
-    assert terminal.lines[1].startswith("spring-news: 50 of 1,000 (5 %); 50 sent, 0 refused, 950 waiting; 10/s, ")
+    assert terminal.lines[1].startswith("spring-news: 50 of 1,000 (5 %); 50 sent, 0 refused, 950 to go; 10/s, ")
 
 
 def test_a_change_of_state_is_told_at_once():
@@ -108,8 +108,16 @@ def test_loading_tells_its_rate_and_what_is_odd():
         screen(Loaded(0))
         terminal.now = 5.0
         screen(Loaded(500, 490, 1, 9))
-    assert terminal.lines == ["loading: 0 recipients", "loading: 500 recipients, 100/s, 1 duplicate, 9 cannot be used"]
+    assert terminal.lines == ["checking: 0 recipients", "loading: 500 recipients, 100/s, 1 duplicate, 9 cannot be used"]
     assert screen.seconds == 5.0
+
+
+def test_it_fits_a_usual_terminal():
+    screen = Sending(PARIS)
+    screen.look(status(total=1_000_000))
+    counts = {"failed": 1000, "suppressed": 1000, "deferred": 100, "queued": 2000}
+    lines = picture(screen, status(sent=500_000, total=1_000_000, counts=counts, now=NOW + 400)).splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80, lines
 
 
 def test_loading_goes_without_a_total():
@@ -149,6 +157,11 @@ def test_an_end_tells_how_long_it_took():
     assert sentence(status(CampaignState.FINISHED, started_at=NOW, ended_at=NOW + 75)) == "finished after 1 min 15 s"
 
 
+def test_on_one_line_all_that_are_to_come_are_one_number():
+    found = status(sent=5, counts={"queued": 3, "held": 6})
+    assert words.brief(found) == {"sent": 5, "refused": 0, "held": 6, "to go": 989}
+
+
 def test_counts_have_the_names_that_senders_use():
     found = status(sent=5, counts={"partial": 1, "failed": 2, "queued": 3, "sending": 4, "held": 6})
-    assert tallies(found) == {"sent": 6, "refused": 2, "held": 6, "on the road": 7, "waiting": 979}
+    assert tallies(found) == {"sent": 6, "refused": 2, "held": 6, "sending": 7, "waiting": 979}
