@@ -143,6 +143,5 @@ def _ways(transitions: Mapping[_State, frozenset[_State]]) -> str:
 
 
 def _letters() -> str:
-    """The letters of final records and what they mean, both ways."""
-    pairs = [f'{letter} = "{state}", {state} = "{letter}"' for letter, state in FINAL_LETTERS.items()]
-    return f"function() return {{{', '.join(pairs)}}} end"
+    """The letters of final records and what they mean: one text, because most calls need no table of them."""
+    return '"' + " ".join(f"{letter} {state}" for letter, state in FINAL_LETTERS.items()) + '"'

@@ -11,7 +11,6 @@
 
 local lane, restored, replayed = ARGV[FIRST], ARGV[FIRST + 1] == "1", ARGV[FIRST + 2] == "1"
 local known, keys, answer, lacking, asked, fresh, repeated = {}, {}, {}, {}, {}, {}, {}
-local looked, members, adopted = {}, {}, {} -- of campaigns
 local QUEUED_NOW = {"queued", now}
 
 local NO_OPTIONS = {hold = "0", send_at = 0, expires_at = 0, key = ""}
@@ -43,51 +42,61 @@ local function holder_of(key)
   return unpack(keys[key])
 end
 
--- What is known of a campaign's message without a record: nothing if its recipient waits, so that it is new; else what
--- became of it, cancelled if there is no such recipient. But one from a task, whose campaign the store has lost, is a
--- message of its own.
-local function known_recipient(id, name, digest)
-  local c = campaign_named(name)
-  local state, rest
-  if c then state, rest = final_of(c, digest) end
-  if state then return {state == "suppressed" and "cancelled" or state, 0} end
-  if not rest then return not restored and {"cancelled", 0} or nil end
-  state = stop_of(c)
-  if state and state ~= "held" then return {state, 0} end -- one that has to wait is set aside when it is claimed
-  members[id] = c
-  return nil
-end
+-- Campaigns' messages, as this call meets them; made by the first one.
+local recipients
+local function of_campaigns()
+  if recipients then return recipients end
+  local r, looked, adopted = {members = {}}, {}, {}
 
--- A message that was restored when the store had lost its campaign may find its recipient waiting there later on.
-local function note_adoption(id, name, digest)
-  local c = campaign_named(name)
-  if not c or adopted[id] or call("HGET", message(id), "m") == c.created then return end
-  local state, waits = final_of(c, digest)
-  if not state and waits then adopted[id] = c end
-end
+  -- What is known of one: `v` if it has a record; nothing if its recipient waits, so that it is new; else what became of
+  -- it, cancelled if there is no such recipient. But one from a task, whose campaign the store has lost, is a message
+  -- of its own; and that, met again when the recipient waits in a campaign made anew, is adopted.
+  function r.look(id, v)
+    if looked[id] then return v end
+    looked[id] = true
+    local name, digest = bulk().parts_of(id)
+    local c = bulk().named(name)
+    if v then
+      if c and call("HGET", message(id), "m") ~= c.created then
+        local state, waits = bulk().final_of(c, digest)
+        if not state and waits then adopted[id] = c end
+      end
+      return v
+    end
+    local state, rest
+    if c then state, rest = bulk().final_of(c, digest) end
+    if not state and not rest then
+      if restored then return nil end
+      state = "cancelled"
+    elseif not state then
+      state = bulk().stop_of(c)
+      if not state or state == "held" then -- one that has to wait is set aside when it is claimed
+        r.members[id] = c
+        return nil
+      end
+    end
+    known[id] = {state == "suppressed" and "cancelled" or state, 0}
+    return known[id]
+  end
 
-local function adopt(id, c)
-  local _, digest = parts_of(id)
-  local v = call("HMGET", message(id), "s", "w")
-  tally(c, v[1], 1)
-  letters = letters or LETTERS()
-  if letters[v[1]] then conclude(c, digest, v[1], v[2] or "") else call("HSET", message(id), "m", c.created) end
+  function r.adopt()
+    for id, c in pairs(adopted) do
+      local _, digest = bulk().parts_of(id)
+      local v = call("HMGET", message(id), "s", "w")
+      bulk().tally(c, v[1], 1)
+      if not bulk().conclude(c, digest, v[1], v[2] or "") then call("HSET", message(id), "m", c.created) end
+    end
+  end
+
+  recipients = r
+  return r
 end
 
 local place = FIRST + 5
 while place <= #ARGV do
   local id, options, blobs = ARGV[place], options_at(place + 3), tonumber(ARGV[place + 4])
   local v = known_message(id)
-  local name, digest = parts_of(id)
-  if name and not looked[id] then
-    looked[id] = true
-    if v then
-      note_adoption(id, name, digest)
-    else
-      v = known_recipient(id, name, digest)
-      known[id] = v or false
-    end
-  end
+  if string.find(id, "~", 1, true) then v = of_campaigns().look(id, v) end
   if not v and options.key ~= "" then
     local first, digest = holder_of(options.key)
     if first then
@@ -134,10 +143,10 @@ for _, each in ipairs(fresh) do
   add_to(write, "h", options.hold, "0")
   add_to(write, "e", options.expires_at, 0)
   add_to(write, "i", options.key, "")
-  local c = members[id]
+  local c = recipients and recipients.members[id]
   if c then
     add_to(write, "m", c.created)
-    tally(c, known[id][1], 1)
+    bulk().tally(c, known[id][1], 1)
   end
   if known[id][1] == "queued" then
     if number == 0 then number = call("HINCRBY", lane_key(lane), "counter", 1) end
@@ -162,7 +171,7 @@ for _, each in ipairs(fresh) do
 end
 add(counts, lane .. ":queued", #fresh - scheduled)
 add(counts, lane .. ":scheduled", scheduled)
-for id, c in pairs(adopted) do adopt(id, c) end
+if recipients then recipients.adopt() end
 local firsts = {}
 for id, first in pairs(repeated) do
   event("repeated")

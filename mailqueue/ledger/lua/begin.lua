@@ -7,13 +7,6 @@ local token, turn = ARGV[FIRST], tonumber(ARGV[FIRST + 1])
 -- States in which a message rests that was stopped while it was claimed: that is no fence's doing.
 local STOPPED = {cancelled = true, held = true, expired = true}
 
--- Whether its campaign does not let it go out now. One that does is not looked at any further.
-local function is_stopped(id)
-  local name = parts_of(id)
-  local c = name and campaign_named(name)
-  return c and stop_of(c) and stop(load(id))
-end
-
 local function begin(id)
   local v = call("HMGET", message(id), "s", "f", "e", "b", "p")
   if v[1] ~= "sending" or v[2] ~= token then
@@ -25,7 +18,10 @@ local function begin(id)
     expire(load(id))
     return 0
   end
-  if is_stopped(id) then return 0 end
+  if string.find(id, "~", 1, true) then
+    local c = bulk().named((bulk().parts_of(id))) -- of one that may go, nothing more is looked at
+    if c and bulk().stop_of(c) and bulk().stop(load(id), move, expire) then return 0 end
+  end
   call("HSET", message(id), "p", "begun", "b", turn)
   enter("leased", id, now + LEASE)
   return 1

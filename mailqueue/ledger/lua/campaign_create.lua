@@ -5,7 +5,7 @@
 
 local name, spec, lane = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
 local start_at, expires_at, width = ARGV[FIRST + 3], ARGV[FIRST + 4], ARGV[FIRST + 5]
-local key = campaign_key(name)
+local key = PREFIX .. "c:" .. name
 
 local known = call("HMGET", key, "state", "spec")
 if known[1] then

@@ -2,7 +2,7 @@
 -- The recipients of a chunk are messages now. Reply: 1, or 0 if it was fed already.
 -- ARGV: name, number, owner, queue, whether what it holds is replaced, by what, then queue and content of each new chunk.
 
-local key, number, owner, queue = named(""), ARGV[FIRST + 1], ARGV[FIRST + 2], ARGV[FIRST + 3]
+local key, number, owner, queue = key_of(ARGV[FIRST]), ARGV[FIRST + 1], ARGV[FIRST + 2], ARGV[FIRST + 3]
 
 even_when_full()
 local list, lease = key .. ":q:" .. queue, "feed:" .. queue

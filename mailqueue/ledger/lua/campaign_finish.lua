@@ -2,7 +2,7 @@
 -- End a campaign that runs, if every recipient has ended or waits for an operator. Reply: 1 if this call has done it.
 -- ARGV: name.
 
-local name, key = ARGV[FIRST], named("")
+local name, key = ARGV[FIRST], key_of(ARGV[FIRST])
 
 even_when_full()
 local v = call("HMGET", key, "state", "total")

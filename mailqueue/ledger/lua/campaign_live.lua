@@ -7,7 +7,7 @@ local entries = {}
 local names = call("SMEMBERS", PREFIX .. "campaigns:live")
 table.sort(names)
 for _, name in ipairs(names) do
-  local key = campaign_key(name)
+  local key = key_of(name)
   local v = call("HMGET", key, "state", "start_at", "expires_at", "ended")
   local state, start_at, expires_at = v[1], tonumber(v[2] or 0), tonumber(v[3] or 0)
   if state and expires_at > 0 and expires_at <= now and CAMPAIGN_WAYS()[state].expired then

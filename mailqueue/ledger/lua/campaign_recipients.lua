@@ -3,12 +3,12 @@
 -- Reply: for each that the campaign has: digest, state, reply.
 
 local name = ARGV[FIRST]
-local c = campaign_named(name)
+local c = bulk().named(name)
 local answer = {}
 if not c then return answer end
 local waits_as = (c.state == "cancelled" or c.state == "expired") and c.state or "waiting"
 for digest in string.gmatch(ARGV[FIRST + 1], "[^\n]+") do
-  local state, rest = final_of(c, digest)
+  local state, rest = bulk().final_of(c, digest)
   if not state and rest then
     local v = call("HMGET", message(name .. "~" .. digest), "s", "w", "m")
     state, rest = waits_as, ""

@@ -3,17 +3,17 @@
 -- ARGV: name, content, digests, one a line.
 -- Reply: {done}; {missing}; {illegal, state}; or {others, digests that have not failed...}.
 
-local name, key, content, digests = ARGV[FIRST], named(""), ARGV[FIRST + 1], ARGV[FIRST + 2]
+local name, key, content, digests = ARGV[FIRST], key_of(ARGV[FIRST]), ARGV[FIRST + 1], ARGV[FIRST + 2]
 local STAYS = {running = true, paused = true, scheduled = true}
 
-local c = campaign_named(name)
+local c = bulk().named(name)
 if not c or call("HEXISTS", key, "swept") == 1 then return {"missing"} end
 if c.state ~= "finished" and not STAYS[c.state] then return {"illegal", c.state} end
 
 local others, left, number, waiting = {"others"}, {}, 0, 0
 for digest in digests_in(digests) do
   number = number + 1
-  local state, rest = final_of(c, digest)
+  local state, rest = bulk().final_of(c, digest)
   local m = state == "failed" and load(name .. "~" .. digest)
   if state ~= "failed" or m and not FINAL[m.state] then -- one that was restored may have been requeued by hand
     others[#others + 1] = digest
@@ -30,11 +30,11 @@ end
 
 push(key, "", content)
 for digest in digests_in(digests) do
-  local hash, field = place_of(c, digest)
+  local hash, field = bulk().place_of(c, digest)
   call("HSET", hash, field, "w")
 end
 for _, m in ipairs(left) do forget(m) end
-tally(c, "failed", -number)
+bulk().tally(c, "failed", -number)
 if c.state == "finished" then
   call("HSET", key, "state", "running", "ended", 0)
   call("ZREM", PREFIX .. "campaigns:ended", name)

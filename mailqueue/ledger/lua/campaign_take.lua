@@ -5,8 +5,8 @@
 local name, owner, queue = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
 
 even_when_full()
-local c = campaign_named(name)
-if not c or c.state ~= "running" or stop_of(c) then return false end
+local c = bulk().named(name)
+if not c or c.state ~= "running" or bulk().stop_of(c) then return false end
 local ends, holder = string.match(call("HGET", c.key, "feed:" .. queue) or "", "^(%d+) (.*)$")
 ends = tonumber(ends or 0)
 -- A lease that ends later than one from now was given before the clock was set back.

@@ -2,7 +2,7 @@
 -- Start, pause, resume or cancel a campaign, if its state allows that; what was done already is no error.
 -- ARGV: name, verb. Reply: {done, state}; {missing}; or {illegal, state, the one that was wanted}.
 
-local name, key, verb = ARGV[FIRST], named(""), ARGV[FIRST + 1]
+local name, key, verb = ARGV[FIRST], key_of(ARGV[FIRST]), ARGV[FIRST + 1]
 
 even_when_full()
 local v = call("HMGET", key, "state", "start_at")

@@ -3,7 +3,7 @@
 -- ARGV: name, limit.
 
 even_when_full()
-local c = campaign_named(ARGV[FIRST])
+local c = bulk().named(ARGV[FIRST])
 local number = c and let_go(c, tonumber(ARGV[FIRST + 1])) or 0
 finish()
 return number

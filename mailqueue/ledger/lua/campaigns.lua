@@ -1,6 +1,6 @@
 -- What the operations on campaigns have in common.
 
-local function named(tail) return campaign_key(ARGV[FIRST]) .. tail end
+local function key_of(name) return PREFIX .. "c:" .. name end
 
 -- One chunk of recipients more, at the end of a queue; its number.
 local function push(key, queue, content)
@@ -63,7 +63,7 @@ end
 
 -- Let some of its parked messages go to where its state says; how many.
 local function let_go(c, limit)
-  local state = stop_of(c)
+  local state = bulk().stop_of(c)
   if state == "held" then return 0 end
   local ids = call("ZRANGE", PREFIX .. c.parked, 0, limit - 1)
   for _, id in ipairs(ids) do
@@ -71,7 +71,7 @@ local function let_go(c, limit)
     if not m or m.state ~= "held" or m.campaign ~= c then
       leave(c.parked, id)
     elseif state then
-      stop(m)
+      bulk().stop(m, move, expire)
     else
       defer(m, now, REASON_UNPARKED, {n = now})
     end
@@ -97,7 +97,7 @@ end
 local function sweep_campaigns(limit)
   local name = call("ZRANGEBYSCORE", PREFIX .. "campaigns:ended", "-inf", now - RETENTION, "LIMIT", 0, 1)[1]
   if not name then return 0 end
-  local c = campaign_named(name)
+  local c = bulk().named(name)
   if not c then return call("ZREM", PREFIX .. "campaigns:ended", name) end
   if call("EXISTS", PREFIX .. c.parked) == 1 then return let_go(c, limit) end
   local v = call("HMGET", c.key, "chunks", "swept", "blobs")
@@ -112,7 +112,9 @@ local function sweep_campaigns(limit)
     return last - swept
   end
   for _, queue in ipairs(call("SMEMBERS", c.key .. ":queues")) do drop(c.key .. ":q:" .. queue) end
-  for hash in string.gmatch(v[3] or "", "%S+") do leave_blob(hash, "c:" .. name) end
+  local hashes = {}
+  for hash in string.gmatch(v[3] or "", "%S+") do hashes[#hashes + 1] = hash end
+  leave_blobs({id = "c:" .. name, blobs = #hashes, hashes = hashes})
   drop(c.key .. ":queues")
   drop(c.key)
   call("SREM", PREFIX .. "campaigns:live", name)

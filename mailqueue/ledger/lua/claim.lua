@@ -18,7 +18,7 @@ end
 local function claim(id)
   local m = load(id)
   if not m then
-    local state = ended(id)
+    local state = string.find(id, "~", 1, true) and bulk().ended(id)
     return state and "-" .. state or ""
   end
   if m.state == "sending" and m.fence == token then
@@ -30,7 +30,7 @@ local function claim(id)
     expire(m)
     return "-expired"
   end
-  local stopped = m.campaign and stop(m)
+  local stopped = m.campaign and bulk().stop(m, move, expire)
   if stopped then return "-" .. stopped end
   if m.crashes > 0 and not alone then
     event("alone")

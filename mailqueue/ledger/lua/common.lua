@@ -19,7 +19,6 @@ local function users(hash) return PREFIX .. "u:" .. hash end
 local function key_holder(key) return PREFIX .. "k:" .. key end
 local function alias(id) return PREFIX .. "alias:" .. id end
 local function lane_key(lane) return PREFIX .. "lane:" .. lane end
-local function campaign_key(name) return PREFIX .. "c:" .. name end
 
 -- A store that is full refuses a script's first write if it could grow, and lets those after it pass. What drains the
 -- store (results recorded, envelopes dropped) must go on then, so such a script begins with a write that cannot grow.
@@ -62,9 +61,9 @@ local function flush()
   indexes, doomed = {}, {}
 end
 
--- Messages by lane and state, events, and messages by campaign and state: added up during the call, written once at its
--- end.
-local counts, events, tallies = {}, {}, {}
+-- Messages by lane and state, and events: added up during the call, written once at its end. What else is to be written
+-- then, where there is anything.
+local counts, events, at_finish = {}, {}, nil
 
 local function add(tally, name, number) tally[name] = (tally[name] or 0) + number end
 
@@ -76,9 +75,5 @@ local function finish()
     if number ~= 0 then call("HINCRBY", PREFIX .. "counts", name, number) end
   end
   for name, number in pairs(events) do call("HINCRBY", PREFIX .. "events", name, number) end
-  for name, states in pairs(tallies) do
-    for state, number in pairs(states) do
-      if number ~= 0 then call("HINCRBY", campaign_key(name), "n:" .. state, number) end
-    end
-  end
+  if at_finish then at_finish() end
 end

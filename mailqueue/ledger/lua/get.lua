@@ -4,7 +4,7 @@
 
 local m = find(ARGV[FIRST])
 if not m then
-  local state, reply, c = ended(ARGV[FIRST])
+  local state, reply, c = bulk().ended(ARGV[FIRST])
   if not state then return {} end
   return {{"s", state, "l", call("HGET", c.key, "lane"), "w", reply}, false, false, "", ARGV[FIRST]}
 end

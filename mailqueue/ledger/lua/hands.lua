@@ -15,7 +15,7 @@ local function for_each(place, act, over, already)
   local words = {}
   for at = place, #ARGV do
     local m = find(ARGV[at])
-    local state = not m and ended(ARGV[at])
+    local state = not m and bulk().ended(ARGV[at])
     words[#words + 1] = m and act(m) or state and (state == already and already or over) or "missing"
   end
   finish()

@@ -37,7 +37,7 @@ local function load(id)
     since = v[15] or v[14], expires = tonumber(v[16] or 0), key = v[17], asked = v[18] ~= "" and v[18],
     turn = tonumber(v[19] or 0),
   }
-  if string.find(id, "~", 1, true) then m.campaign, m.digest = member_of(id) end
+  if string.find(id, "~", 1, true) then m.campaign, m.digest = bulk().member_of(id) end
   return m
 end
 
@@ -55,15 +55,13 @@ local function leads(state, via, new)
 end
 
 -- A blob is kept for as long as it has users, and BLOB_TTL longer.
-local function leave_blob(hash, user)
-  call("SREM", users(hash), user)
-  if call("EXISTS", users(hash)) == 0 then call("EXPIRE", blob(hash), BLOB_TTL) end
-end
-
 local function leave_blobs(m)
   for number = 1, m.blobs do
-    local hash = call("HGET", message(m.id), "z" .. number)
-    if hash then leave_blob(hash, m.id) end
+    local hash = m.hashes and m.hashes[number] or call("HGET", message(m.id), "z" .. number)
+    if hash then
+      call("SREM", users(hash), m.id)
+      if call("EXISTS", users(hash)) == 0 then call("EXPIRE", blob(hash), BLOB_TTL) end
+    end
   end
 end
 
@@ -73,30 +71,12 @@ local FINAL = {sent = true, cancelled = true, expired = true, partial = true, fa
 -- States in which a message past its expires_at expires. Others come back to one of them first, or end.
 local EXPIRABLE = {scheduled = true, queued = true, deferred = true}
 
--- How long the record of a message is kept, if it ends. What became of a campaign's message is known by its campaign:
--- its own record is for a worker that asks again because it has lost its answer.
-local function life_of(m)
-  if m.campaign then return FINAL[m.state] and 2 * LEASE end
-  return RETIRED[m.state] and RETENTION
-end
-
-local function retire(m)
-  local life = life_of(m)
+local function retire(m, life)
   drop(envelope(m.id))
   leave_blobs(m)
   call("PEXPIRE", message(m.id), life)
   if m.results == "+" then call("PEXPIRE", long_results(m.id), life) end
   if m.key then call("PEXPIRE", key_holder(m.key), life) end
-end
-
--- A campaign's message moves to a state: its campaign counts it there, and keeps how it has ended.
-local function tell_campaign(m, new, reason)
-  local c, name = m.campaign, new
-  if new == "cancelled" and string.sub(reason, 1, #SUPPRESSED) == SUPPRESSED then name = "suppressed" end
-  tally(c, m.state, -1)
-  tally(c, name, 1)
-  if m.state == "held" then leave(c.parked, m.id) end
-  if FINAL[new] then conclude(c, m.digest, name, reason) end
 end
 
 local DIRECT = {}
@@ -120,9 +100,13 @@ local function move(m, new, score, fields, via)
     return false
   end
   local from, to = index_of(m.state, m.lane), index_of(new, m.lane)
+  -- What became of a campaign's message is known by its campaign: its own record is kept only for a worker that asks
+  -- again because it has lost its answer.
+  local life = RETIRED[new] and RETENTION
   if m.campaign then
-    tell_campaign(m, new, fields.w or "")
-    if FINAL[new] then to = nil end
+    bulk().moved(m, new, fields.w or "")
+    life = FINAL[new] and 2 * LEASE
+    if life then to = nil end
   end
   if from and from ~= to then leave(from, m.id) end
   if to then enter(to, m.id, score) end
@@ -140,7 +124,7 @@ local function move(m, new, score, fields, via)
   add(counts, m.lane .. ":" .. m.state, -1)
   add(counts, m.lane .. ":" .. new, 1)
   m.state = new
-  if life_of(m) then retire(m) end
+  if life then retire(m, life) end
   return true
 end
 
@@ -168,21 +152,6 @@ local function expire(m)
   return move(m, "expired", now, {w = REASON_EXPIRED}, EXPIRABLE[m.state] and DIRECT or {"deferred"})
 end
 
--- Where its campaign does not let a message go out now, it goes to where it belongs. Returns that state.
-local function stop(m)
-  local state = m.campaign and stop_of(m.campaign)
-  if not state then return nil end
-  if state == "expired" then
-    expire(m)
-  elseif state == "cancelled" then
-    move(m, state, now, {w = REASON_CAMPAIGN_CANCELLED}, m.state == "sending" and {"deferred"} or DIRECT)
-  else
-    move(m, state, now, {w = REASON_PARKED, p = m.state == "sending" and "claimed" or nil})
-    enter(m.campaign.parked, m.id, now)
-  end
-  return state
-end
-
 -- Results are kept in pieces, so that the hash stays a listpack (hash-max-listpack-value is 64), and with one more key
 -- the message would take twice the room. The first piece that is not full is the last one.
 local PIECES = {"x", "x1", "x2", "x3"}
@@ -194,8 +163,11 @@ local function keep_results(m, text, fields)
   if text == "" then return end
   if #text >= #PIECES * PIECE then
     call("SET", long_results(m.id), text, "KEEPTTL")
-    local life = life_of(m)
-    if life then call("PEXPIRE", long_results(m.id), life) end
+    if m.campaign and FINAL[m.state] then
+      call("PEXPIRE", long_results(m.id), 2 * LEASE)
+    elseif RETIRED[m.state] then
+      call("PEXPIRE", long_results(m.id), RETENTION)
+    end
     m.results = "+"
     fields.x = "+"
     return

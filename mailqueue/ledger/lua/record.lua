@@ -59,7 +59,7 @@ local reply = {}
 local SETTLEMENT = "([^\t\n]+)\t(%a+)\t([^\t\n]*)\t(%d+)\t([^\n]*)"
 for id, state, results, due_in, reason in string.gmatch(ARGV[FIRST + 2], SETTLEMENT) do
   local m = load(id)
-  if not m and ended(id) then
+  if not m and string.find(id, "~", 1, true) and bulk().ended(id) then
     reply[#reply + 1] = 1
   elseif not m or m.fence ~= token then
     event("fenced")

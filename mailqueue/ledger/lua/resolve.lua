@@ -7,7 +7,7 @@ local state, reason, results = ARGV[FIRST + 1], ARGV[FIRST + 2], ARGV[FIRST + 3]
 even_when_full()
 local m = find(ARGV[FIRST])
 if not m then
-  local over = ended(ARGV[FIRST])
+  local over = bulk().ended(ARGV[FIRST])
   return over and {"refused", over} or {"missing"}
 end
 local held = m.state == "held" and m.phase == "unknown" -- by the ledger, for want of an answer
