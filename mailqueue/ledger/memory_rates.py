@@ -70,12 +70,20 @@ class _Window:
 
 @dataclass(slots=True)
 class _Account:
-    """What a relay, or a domain behind it, was sent lately."""
+    """What a relay, or a domain behind it, was sent lately. The pace and the quotas are forgotten apart."""
 
     debt: float = 0.0  # messages that the pace has still to make up for
     at: int = 0
+    idle: int = 0  # when that is forgotten
     windows: dict[int, _Window] = field(default_factory=dict)  # by their length
-    expires: int = 0
+    expires: int = 0  # when they are forgotten
+
+    def forget(self, now: int) -> None:
+        """What nobody has used for long is as if it had never been."""
+        if self.idle <= now:
+            self.debt, self.at, self.idle = 0.0, 0, 0
+        if self.expires <= now:
+            self.windows, self.expires = {}, 0
 
 
 @dataclass(slots=True)
@@ -141,15 +149,17 @@ class _Holder:
 
     def charge(self, number: int) -> None:
         """So many go."""
-        longest = _IDLE
+        account = self.account
         if self._pace < _NEVER:
             self._debt += number
-            self.account.debt, self.account.at = self._debt, self._now
+            account.debt, account.at = self._debt, self._now
+            account.idle = self._now + max(_IDLE, math.ceil(self._debt * 1000 / self._pace))
         for length, window in self._windows.items():
             window.add(number)
-            self.account.windows[length] = window
-            longest = max(longest, length + 2 * (length // rates.SLOTS))
-        self.account.expires = self._now + longest
+            account.windows[length] = window
+        if self._windows:
+            longest = max(self._windows)
+            account.expires = self._now + longest + 2 * (longest // rates.SLOTS)
 
     def wait(self) -> int:
         """Ms until one more may go."""
@@ -270,6 +280,7 @@ class MemoryRates(Rates):
         """See the port."""
         with self._call() as now:
             self._see(relay, sent or {}, now)
+            self._tidy(now)
             slowed = {
                 domain: each for domain in [*self._slowed[relay]] if (each := self._slowed_now(relay, domain, now))
             }
@@ -294,6 +305,7 @@ class MemoryRates(Rates):
     def states(self) -> Mapping[str, RelayRates]:
         """See the port."""
         with self._call() as now:
+            self._tidy(now)
             used = {relay for relay, (at, _) in self._used.items() if now - at < _KNOWN}
             slowed = {relay for relay, domains in self._slowed.items() if domains}
             states = (self._state(relay, now) for relay in sorted(used | slowed | set(self._overrides)))
@@ -344,8 +356,15 @@ class MemoryRates(Rates):
         return _Holder(account, limits, slowed.now(now) if slowed else _NEVER, now, urgent=urgent)
 
     def _account(self, relay: str, domain: str, now: int) -> _Account:
-        account = self._accounts.get((relay, domain))
-        return account if account is not None and account.expires > now else _Account()
+        account = self._accounts.get((relay, domain)) or _Account()
+        account.forget(now)
+        return account
+
+    def _tidy(self, now: int) -> None:
+        for key, account in [*self._accounts.items()]:
+            account.forget(now)
+            if not account.idle and not account.expires:
+                del self._accounts[key]
 
     def _slowed_now(self, relay: str, domain: str, now: int) -> _Slowed | None:
         known = self._slowed[relay].get(domain)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailqueue.ledger import rules
 from mailqueue.ledger.rates import DomainState, Permits, Rates, RelayRates
-from mailqueue.rate import Limits, Rate
+from mailqueue.rate import ANY_DOMAIN, Limits, Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,10 +28,13 @@ class RedisRates(Rates):
     def take(
         self, relay: str, wanted: Mapping[str, int], *, limits: Limits, owner: str, urgent: bool = False
     ) -> Permits:
-        arguments: list[Any] = [relay, owner, int(urgent), limits.urgent_share, _spelt(limits), limits.own]
-        for domain, number in wanted.items():
-            arguments += (domain, number, _spelt(limits.of(domain)), int(domain in limits.domains))
-        *lines, whole = self._call("rates_take", *arguments).split(b"\n")
+        spelt = {domain: _spelt(each) for domain, each in limits.domains.items()}
+        others = spelt.get(ANY_DOMAIN, "")
+        asked = "\n".join(
+            f"{domain}\t{number}\t{spelt.get(domain, others)}\t{domain in spelt:d}" for domain, number in wanted.items()
+        )
+        fixed = relay, owner, int(urgent), limits.urgent_share, _spelt(limits), limits.own
+        *lines, whole = self._call("rates_take", *fixed, asked).split(b"\n")
         granted: dict[str, int] = {}
         waits: dict[str, float] = {}
         rates: dict[str, float] = {}

@@ -1,7 +1,7 @@
--- The rate limits. For each relay and each domain behind it that has limits an account, a hash:
---   debt, at         what the pace (messages a second) has still to make up for, in messages, and when that was so
---   LENGTH:n, :slot  of a quota for LENGTH ms: what counts now, and the latest sixtieth of it that has begun
---   LENGTH:SLOT      what was sent in that sixtieth
+-- The rate limits. A relay, and a domain behind it, that has limits has an account, in two keys:
+--   rate:pace:...    "debt at": what the pace (messages a second) has still to make up for, in messages, and since when
+--   rate:use:...     a hash, for each quota for LENGTH ms: LENGTH:n is what counts now, LENGTH:slot the latest sixtieth of
+--                    it that has begun, LENGTH:SLOT what was sent in that sixtieth
 -- Limits arrive as text, "messages:ms" for each rate and "cN" for connections; "" is none.
 
 local RATES = PREFIX .. "rates" -- the relays that were asked about, by when that was last so
@@ -12,7 +12,12 @@ local function rate_key(kind, name) return PREFIX .. "rate:" .. kind .. ":" .. n
 
 local function account_key(relay, domain) return rate_key("use", domain .. "@" .. relay) end
 
+local function pace_key(relay, domain) return rate_key("pace", domain .. "@" .. relay) end
+
+local NONE = {}
+
 local function read_limits(text)
+  if text == "" then return {quotas = NONE, pace = NEVER, rate = NEVER} end
   local limits = {quotas = {}, pace = NEVER, rate = NEVER}
   for word in string.gmatch(text, "%S+") do
     local connections = string.match(word, "^c(%d+)$")
@@ -44,14 +49,18 @@ local function limits_of(overrides, domain, text, exact)
   local found = overrides[domain]
   if not found and domain ~= "" and not exact then found = overrides["*"] end
   if not found then return read_limits(text) end
-  local limits, quotas = read_limits(found), {}
-  for _, quota in ipairs(limits.quotas) do quotas[quota.name] = true end
+  local limits, named, quotas = read_limits(found), {}, {}
+  for _, quota in ipairs(limits.quotas) do
+    named[quota.name] = true
+    quotas[#quotas + 1] = quota
+  end
   for _, quota in ipairs(read_limits(text).quotas) do
-    if not quotas[quota.name] then -- it is counted all the same: it may hold again
+    if not named[quota.name] then -- it is counted all the same: it may hold again
       quota.limit = NEVER
-      limits.quotas[#limits.quotas + 1] = quota
+      quotas[#quotas + 1] = quota
     end
   end
+  limits.quotas = quotas
   return limits
 end
 
@@ -104,22 +113,27 @@ end
 -- An account with the limits that hold for it in this call. `share`: part of each quota that is kept for urgent mail.
 local function open_account(relay, domain, limits, slowed, urgent, share)
   local a = limits
-  a.key, a.urgent = account_key(relay, domain), urgent
   if slowed then
     a.pace = math.min(a.pace, slowed.now)
     a.rate = math.min(a.rate, slowed.now)
   end
+  if #a.quotas > 0 then a.key = account_key(relay, domain) end
   for _, quota in ipairs(a.quotas) do
     advance(a, quota)
     quota.may = quota.limit
     if not urgent and quota.limit < NEVER then quota.may = quota.limit - math.floor(quota.limit * share) end
   end
   if a.pace == NEVER then return a end
-  local debt, at = unpack(call("HMGET", a.key, "debt", "at"))
-  debt, at = tonumber(debt or 0), tonumber(at or 0)
-  if at > now then -- a clock that was set back
-    at = now
-    call("HSET", a.key, "at", string.format("%d", now))
+  a.pace_key = pace_key(relay, domain)
+  local known = call("GET", a.pace_key)
+  local debt, at = 0, 0
+  if known then
+    local first, second = string.match(known, "^(%S+) (%d+)$")
+    debt, at = tonumber(first), tonumber(second)
+    if at > now then -- a clock that was set back
+      at = now
+      call("SET", a.pace_key, first .. string.format(" %d", now), "KEEPTTL")
+    end
   end
   local highest = 2 + (RATE_BURST + RATE_AHEAD) * a.pace -- more is left of a higher rate
   a.debt = math.max(0, math.min(debt, highest) - (now - at) * a.pace / 1000)
@@ -146,16 +160,17 @@ end
 
 -- Write what was charged.
 local function close_account(a)
-  if not a.charged or (a.pace == NEVER and #a.quotas == 0) then return end
-  local fields, longest = {}, RATE_IDLE
-  local function set(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
+  if not a.charged then return end
   if a.pace < NEVER then
-    set("debt", string.format("%.17g", a.debt))
-    set("at", string.format("%d", now))
+    local kept = math.max(RATE_IDLE, math.ceil(a.debt * 1000 / a.pace))
+    call("SET", a.pace_key, string.format("%.17g %d", a.debt, now), "PX", string.format("%d", kept))
   end
+  if #a.quotas == 0 then return end
+  local fields, longest = {}, 0
   for _, quota in ipairs(a.quotas) do
-    set(quota.name .. ":n", string.format("%d", quota.n))
-    set(quota.name .. ":slot", string.format("%d", quota.at))
+    for name, value in pairs({n = quota.n, slot = quota.at}) do
+      fields[#fields + 1], fields[#fields + 2] = quota.name .. ":" .. name, string.format("%d", value)
+    end
     call("HINCRBY", a.key, slot_field(quota, quota.at), string.format("%d", quota.new))
     if #quota.over > 0 then call("HDEL", a.key, unpack(quota.over)) end
     longest = math.max(longest, (RATE_SLOTS + 2) * quota.slot)

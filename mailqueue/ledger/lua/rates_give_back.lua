@@ -3,15 +3,20 @@
 
 local relay = ARGV[FIRST]
 
-local function give_back(key, number)
-  local v, fields, counts, lengths = call("HGETALL", key), {}, {}, {}
+local function give_back(domain, number)
+  local known = call("GET", pace_key(relay, domain))
+  if known then
+    local debt, at = string.match(known, "^(%S+) (%d+)$")
+    local left = string.format("%.17g", math.max(0, tonumber(debt) - number))
+    call("SET", pace_key(relay, domain), left .. " " .. at, "KEEPTTL")
+  end
+  local key, fields, counts, lengths = account_key(relay, domain), {}, {}, {}
+  local v = call("HGETALL", key)
   for place = 1, #v, 2 do
     local length, slot = string.match(v[place], "^(%d+):(%w+)$")
-    if v[place] == "debt" then
-      fields[1], fields[2] = "debt", string.format("%.17g", math.max(0, tonumber(v[place + 1]) - number))
-    elseif slot == "n" then
+    if slot == "n" then
       lengths[length] = tonumber(v[place + 1])
-    elseif length and slot ~= "slot" then
+    elseif slot ~= "slot" then
       counts[#counts + 1] = {length = length, slot = tonumber(slot), field = v[place], n = tonumber(v[place + 1])}
     end
   end
@@ -34,6 +39,6 @@ end
 even_when_full()
 for place = FIRST + 1, #ARGV, 2 do
   local domain, number = ARGV[place], tonumber(ARGV[place + 1])
-  give_back(account_key(relay, ""), number)
-  give_back(account_key(relay, domain), number)
+  give_back("", number)
+  give_back(domain, number)
 end

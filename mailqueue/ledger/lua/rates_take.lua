@@ -1,8 +1,8 @@
 -- needs: common rates
 -- Permits for messages to be sent now. Reply, a line per domain: granted, ms to wait, messages a second ("inf"), and 1
 -- if its connections are limited; and a last line with these two of the relay.
--- ARGV: relay, owner, urgent, share of a quota kept for that, the relay's limits, the same as they are written, then for
--- each domain: its name, how many, its limits, whether they name it.
+-- ARGV: relay, owner, urgent, share of a quota kept for that, the relay's limits, the same as they are written, and a text
+-- with a line for each domain: its name, how many, its limits, whether they name it, with tabs between.
 
 local relay, owner, urgent = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == "1"
 local share, text, written = tonumber(ARGV[FIRST + 3]), ARGV[FIRST + 4], ARGV[FIRST + 5]
@@ -13,9 +13,9 @@ local whole = open_account(relay, "", limits_of(overrides, "", text, true), nil,
 local whole_free = may_hold(held, "", whole.connections, owner)
 
 local asked, left = {}, room(whole)
-for place = FIRST + 6, #ARGV, 4 do
-  local domain, number, said, exact = ARGV[place], tonumber(ARGV[place + 1]), ARGV[place + 2], ARGV[place + 3] == "1"
-  local limits = limits_of(overrides, domain, said, exact)
+for domain, number, said, exact in string.gmatch(ARGV[FIRST + 6], "([^\t\n]*)\t(%d+)\t([^\t\n]*)\t([01])") do
+  number = tonumber(number)
+  local limits = limits_of(overrides, domain, said, exact == "1")
   local a = open_account(relay, domain, limits, slowed[domain], urgent, share)
   a.domain, a.number, a.may = domain, number, 0
   if whole_free and may_hold(held, domain, a.connections, owner) then a.may = math.min(number, room(a)) end
