@@ -1,9 +1,10 @@
 """What big providers of relays publish of their limits, by name: to be named in MAILQUEUE_RELAYS instead of written out.
 
-Only numbers that a provider itself has published are here, with the place; seen in November 2026. Providers raise most
-of them on request, and lower them for those who are new: what your account's page says goes before, and is written as
-``rates`` beside the preset. Postmark, Mailgun and Fastmail publish no number for SMTP that could be found, and so are
-not here; Amazon SES has one for its sandbox alone, and tells each account its own.
+Only numbers that a provider itself has published are here, with its page; seen in November 2026, those of Google and of
+Brevo's and Mailjet's free plans in quotation. Providers raise most of them on request, and lower them for those who are
+new: what your account's page says goes before, and is written as ``rates`` beside the preset. Who is not here publishes no
+number for SMTP that could be found (Postmark, Mailgun, Fastmail, a personal Gmail account), or tells each account its own
+(Amazon SES outside its sandbox).
 """
 
 from __future__ import annotations
@@ -39,8 +40,6 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         "brevo-free": Preset("300/d", source="help.brevo.com/hc/en-us/articles/8292912279954"),
         # What a new workspace starts with; "SMTP counts transactions".
         "emailit": Preset("2/s, 5000/d", source="emailit.com/docs/limits"),
-        # A personal account, over SMTP with an app password or OAuth.
-        "gmail": Preset("500/d", recipients=100, source="developer.nylas.com/docs/cookbook/email/gmail-smtp-settings"),
         # One user of Google Workspace over smtp.gmail.com, over a rolling 24 hours; 500 a day while on trial.
         "google-workspace": Preset("2000/d", recipients=100, source="support.google.com/a/answer/166852"),
         # smtp-relay.gmail.com: messages of one user in 24 hours. What the whole organisation may send depends on it.
@@ -56,8 +55,8 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             max_messages=5000,
             source="www.twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api",
         ),
-        # To verified recipients only. Out of it the account's page says how much a second and a day.
-        "ses-sandbox": Preset("1/s, 200/d", source="docs.aws.amazon.com/ses/latest/dg/request-production-access.html"),
+        # To verified recipients only; it counts recipients. Out of it the account's page says how much.
+        "ses-sandbox": Preset("1/s, 200/d", source="docs.aws.amazon.com/ses/latest/dg/quotas.html"),
         "socketlabs": Preset(
             "10 connections",
             max_messages=50,

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mailqueue.errors import LedgerUnavailable
+from mailqueue.errors import LedgerFault, LedgerUnavailable
 from mailqueue.ledger.rates import QUIET
 from mailqueue.limits import LimitsOfRelays
 from mailqueue.outcome import Verdict
@@ -163,7 +163,7 @@ class Pace:
         try:
             self._look(relay)
             rate = self._rates.slow_down(relay, domain, limits=self.limits(relay), reason=reason)
-        except LedgerUnavailable:
+        except (LedgerUnavailable, LedgerFault):
             return
         with self._lock:
             known.looked_at = None
@@ -188,7 +188,7 @@ class Pace:
             sent, known.sent = known.sent, Counter()
         try:
             limited = self._rates.limited(relay, self.limits(relay), sent=dict(sent.most_common(TOLD)))
-        except LedgerUnavailable:
+        except (LedgerUnavailable, LedgerFault):
             return known  # what was known holds; permits, where they are needed, are asked for again
         with self._lock:
             known.limited = limited

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mailqueue import conf
-from mailqueue.errors import LedgerUnavailable, RelayTrouble
+from mailqueue.errors import LedgerFault, LedgerUnavailable, RelayTrouble
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.outcome import Result, Verdict
 from mailqueue.smtp.reply import Reply
@@ -132,9 +132,10 @@ def test_a_relay_whose_domains_are_not_to_be_slowed(fleet):
     assert not fleet.rates.states()
 
 
-def test_a_store_that_is_away_changes_nothing_for_who_has_no_limits(fleet):
+@pytest.mark.parametrize("error", [LedgerUnavailable, LedgerFault])
+def test_a_store_that_is_away_changes_nothing_for_who_has_no_limits(fleet, error):
     def away(*_args, **_more):
-        raise LedgerUnavailable("away")
+        raise error("away")
 
     fleet.rates.limited = fleet.rates.slow_down = away
     pace = fleet.pace()
