@@ -59,6 +59,7 @@ _PART: Final = 500
 #: s between two rounds: while something was fed, and else.
 _BUSY: Final = 0.05
 _IDLE: Final = 0.5
+_LATER: Final = 60.0  # s after which a campaign that could not be fed is tried again: it fails the same way as a rule
 _REMEMBERED: Final = 256  # campaigns whose options a feeder keeps
 
 
@@ -110,27 +111,34 @@ class Feeder(Rounds):
         self._intake = Intake(ledger, publisher, deadline=deadline, together=together)
         self._worker = worker
         self._clock = clock
+        self._monotonic = monotonic
         self._room = room
+        self._later: dict[str, float] = {}  # campaigns that could not be fed, and until when they are left alone
         self._allowances = Allowances(ledger.rates, now=clock, clock=monotonic)
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def once(self) -> int:
         """One round over the campaigns; returns how many recipients were fed, and parked messages let go."""
         done = 0
+        now = self._monotonic()
         for entry in self._ledger.campaigns.live():
             if self.stopping:
                 break
+            if now < self._later.get(entry.id, now):
+                continue
             try:
                 done += self._round(entry)
             except (LedgerUnavailable, BrokerUnavailable):
                 raise
             except CampaignNotFound:
                 continue  # it is gone since
-            except (LedgerFault, IllegalTransition, WireError) as error:
-                logger.error("action=feed_failed campaign=%s reason=%s", entry.id, error)  # noqa: TRY400 - the store's trouble, not ours
-            except Exception:
-                # One campaign's bug is not to keep the others waiting.
-                logger.exception("action=feed_failed campaign=%s", entry.id)
+            except Exception as error:
+                # One campaign's trouble, or a bug that it meets, is not to keep the others waiting.
+                known = isinstance(error, LedgerFault | IllegalTransition | WireError)
+                logger.error("action=feed_failed campaign=%s reason=%s", entry.id, error, exc_info=not known)  # noqa: TRY400 - no traceback wanted of what is known
+                self._later[entry.id] = now + _LATER
+            else:
+                self._later.pop(entry.id, None)
         return done
 
     # -- one campaign

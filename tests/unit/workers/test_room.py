@@ -182,13 +182,17 @@ def test_every_recipient_is_in_one_chunk_still(ledger, clock):
     assert sorted(found) == sorted(everybody)
 
 
-def test_a_campaign_whose_options_nobody_can_read_harms_no_other(ledger, feeder, caplog):
+def test_a_campaign_whose_options_nobody_can_read_harms_no_other(ledger, feeder, clock, caplog):
     ledger.campaigns.create("bad", b"nothing")
     ledger.campaigns.add("bad", [digest("a@example.com")], encode_chunk([encode_recipient("a@example.com", {})]))
     ledger.campaigns.start("bad")
     campaign(ledger, addresses(10))
     assert feeder.once() == 10
-    assert "action=feed_failed campaign=bad" in caplog.text
+    feeder.once()
+    assert caplog.text.count("action=feed_failed campaign=bad") == 1
+    clock.time += 61
+    feeder.once()
+    assert caplog.text.count("action=feed_failed campaign=bad") == 2
 
 
 def test_a_chunk_that_nobody_can_read_is_left_behind(ledger, feeder, caplog):
