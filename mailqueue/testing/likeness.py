@@ -21,8 +21,9 @@ __all__ = ["likeness", "likeness_of"]
 
 _FOLD: Final = re.compile(rb"\r\n[ \t]+")
 _BOUNDARY: Final = re.compile(rb'boundary="?([^";]+)', re.IGNORECASE)
-_LARGE: Final = 16 * 1024  # octets from which an encoded part is known again by its own hash
-_KNOWN: Final[dict[tuple[str, bytes, bytes], bytes]] = {}  # hashes of decoded parts by those of the encoded ones
+_LARGE: Final = 16 * 1024  # octets from which an encoded part is kept, to be known again
+#: The last encoded part of each kind and length, and the hash of what it decodes to.
+_KNOWN: Final[dict[tuple[str, bytes, int], tuple[bytes, bytes]]] = {}
 
 
 def likeness(subject: str, parts: Iterable[tuple[str, bytes]]) -> str:
@@ -82,12 +83,13 @@ def _leaves(headers: dict[bytes, bytes], body: bytes) -> Iterator[tuple[str, byt
 def _part(kind: str, encoding: bytes, body: bytes) -> bytes:
     if len(body) < _LARGE:
         return _hash(_lines(kind, _decoded(encoding, body)))
-    key = kind, encoding, _hash(body)
-    if key not in _KNOWN:  # an attachment that all have is decoded once
-        if len(_KNOWN) >= 1000:
+    key = kind, encoding, len(body)
+    known = _KNOWN.get(key)
+    if known is None or known[0] != body:  # an attachment that all have is decoded and hashed once
+        if len(_KNOWN) >= 100:
             _KNOWN.clear()
-        _KNOWN[key] = _hash(_lines(kind, _decoded(encoding, body)))
-    return _KNOWN[key]
+        known = _KNOWN[key] = (body, _hash(_lines(kind, _decoded(encoding, body))))
+    return known[1]
 
 
 def _decoded(encoding: bytes, body: bytes) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -87,3 +90,15 @@ def test_whoever_stops_watching_learns_what_can_be_done(run, spring, monkeypatch
     for line in ("spring-news goes on without you", "bulk status spring-news --watch", "bulk pause spring-news"):
         assert line in result.output
     assert bulk.status("spring-news").state == "running"
+
+
+def test_quiet_hours_say_when_they_end_on_the_recipients_clocks(run, spring, ledger):
+    zone = ZoneInfo("Asia/Kathmandu")
+    now = datetime.now(zone)
+    hours = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=2):%H:%M} Asia/Kathmandu"
+    spring(quiet=hours)
+    ledger().campaigns.set_open_until("spring-news", time.time() - 1)
+    assert "quiet hours" in run("status").output
+    output = run("status", "spring-news").output
+    assert "quiet hours; goes on " in output
+    assert re.search(rf"{now + timedelta(hours=2):%H:%M} Asia/Kathmandu \(in (1 h 59 min|2 h)", output)
