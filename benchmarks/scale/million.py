@@ -38,7 +38,7 @@ _CAMPAIGN = "million"
 _LOOKS, _PAUSE = 5, 0.3  # s
 _LOOK = 0.5  # s between two looks at a drain
 _PATIENCE = 60.0  # s without an arrival
-_GRACE = 90.0  # s that full records of sent messages stay at most: two leases, and a sweep
+_GRACE = 65.0  # s that full records of sent messages stay: two leases, and a little
 _MIB = 2**20
 
 
@@ -79,15 +79,18 @@ def drained(rig: Rig, recipients: int) -> dict[str, Any]:
 
 def _await_end(rig: Rig, recipients: int) -> None:
     """Until all are on record, and of their full records nothing is left."""
-    deadline, before = time.monotonic() + _GRACE, octets(rig)
-    while time.monotonic() < deadline:
-        entry = rig.ledger.campaigns.get(_CAMPAIGN)
-        now = octets(rig)
+    began = time.monotonic()
+    before = 0
+    while True:
+        entry, now = rig.ledger.campaigns.get(_CAMPAIGN), octets(rig)
         is_over = entry.state is CampaignState.FINISHED and entry.counts.get("sent") == recipients
-        if is_over and now > before * 0.99:
+        passed = time.monotonic() - began
+        if is_over and passed > _GRACE and now > before * 0.99:
             return
+        if passed > _GRACE + _PATIENCE * 5:
+            raise RigTrouble(f"the campaign is {entry.state}, with {entry.counts}, and the store has {now:,} octets")
         before = now
-        rig.tell(f"all sent; the campaign is {entry.state}")
+        rig.tell(f"all sent, the campaign is {entry.state}; the store has {now / 1e6:,.0f} MB")
         time.sleep(5.0)
 
 

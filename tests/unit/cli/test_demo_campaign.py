@@ -9,7 +9,16 @@ import io
 import pytest
 from rich.console import Console
 
-from mailqueue.cli.demo.campaign.findings import Account, Findings, Held, Memory, account_of, held_against, problems
+from mailqueue.cli.demo.campaign.findings import (
+    Account,
+    Findings,
+    Held,
+    Memory,
+    account_of,
+    held_against,
+    notes,
+    problems,
+)
 from mailqueue.cli.demo.campaign.material import Material, Person
 from mailqueue.cli.demo.campaign.screen import Screen
 
@@ -67,7 +76,7 @@ def test_all_is_right():
         ({"urgent": []}, "no urgent message was sent"),
         ({"urgent": [0.1] * 90 + [1.5] * 10}, "one in 20 urgent messages took 1.50 s and more"),
         ({"held": Held(100.0, 99.0, 103.0, 8.0)}, "103/s within 10 s, over the limit of 100/s"),
-        ({"held": Held(100.0, 80.0, 99.0, 8.0)}, "the limit of 100/s was not reached"),
+        ({"held": Held(100.0, 80.0, 99.0, 8.0, idle=0.5)}, "on a machine that had time left"),
         (
             {"recipients": 10_000, "memory": Memory(loaded=3_550_000, data=600_000)},
             "290 octets of store for each waiting recipient",
@@ -79,6 +88,21 @@ def test_what_is_wrong_is_seen(changes, told):
     found = but(**changes)
     assert len(found) == 1
     assert told in found[0]
+
+
+@pytest.mark.parametrize("held", [Held(100.0, 80.0, 99.0, 8.0, idle=0.1), Held(100.0, 80.0, 99.0, 8.0)])
+def test_a_busy_machine_is_no_mistake_and_is_told(held):
+    assert but(held=held) == []
+    (note,) = notes(dataclasses.replace(GOOD, held=held))
+    assert note.startswith("The limit was not reached on this machine")
+    assert note.endswith("try --rate 60.")
+    assert note in shown(dataclasses.replace(GOOD, held=held))
+
+
+def test_too_short_a_time_says_nothing_of_a_mean():
+    held = Held(100.0, 50.0, 99.0, 2.0, idle=0.9)
+    assert but(held=held) == []
+    assert not list(notes(dataclasses.replace(GOOD, held=held)))
 
 
 def test_everybody_is_accounted_for():

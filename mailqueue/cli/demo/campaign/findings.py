@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Account", "Findings", "Held", "Memory", "account_of", "held_against", "problems"]
+__all__ = ["Account", "Findings", "Held", "Memory", "account_of", "held_against", "notes", "problems"]
 
 #: A limit is exact within 2 % for the fleet.
 _EXACT: Final = 0.02
+#: Part of a machine's time that is not much to have left over.
+_BUSY: Final = 0.2
 #: s at full speed, of which less says nothing about a mean.
 _LONG: Final = 8.0
 #: s of the windows in which the busiest is looked for.
@@ -57,22 +59,33 @@ def account_of(expected: Mapping[str, str], arrived: Sequence[tuple[str, str]]) 
 
 @dataclass(frozen=True)
 class Held:
-    """How a limit was held (messages a second): in the mean of ``seconds`` of full speed, and in the busiest window."""
+    """How a limit was held (messages a second): in the mean of ``seconds`` of full speed, and in the busiest window.
+
+    ``idle`` is the part of the machine's time that was left over; None if it does not tell.
+    """
 
     limit: float
     mean: float
     busiest: float
     seconds: float
     window: float = _WINDOW
+    idle: float | None = None
+
+    @property
+    def was_reached(self) -> bool:
+        """Whether it was the limit that kept the fleet from sending more; assumed of a time too short to tell."""
+        return self.seconds < _LONG or self.mean >= self.limit * 0.9
 
 
-def held_against(limit: float, times: Sequence[float], spans: Sequence[tuple[float, float]]) -> Held:
+def held_against(
+    limit: float, times: Sequence[float], spans: Sequence[tuple[float, float]], idle: float | None = None
+) -> Held:
     """How ``limit`` was held, by the ``times`` of arrival in order (s); the mean is of ``spans`` at full speed."""
     seconds = sum(end - begin for begin, end in spans)
     count = sum(bisect_left(times, end) - bisect_left(times, begin) for begin, end in spans)
     window = _WINDOW
     most = max((bisect_left(times, begin + window) - number for number, begin in enumerate(times)), default=0)
-    return Held(limit, count / seconds if seconds else 0.0, most / window, seconds, window)
+    return Held(limit, count / seconds if seconds else 0.0, most / window, seconds, window, idle)
 
 
 @dataclass
@@ -172,8 +185,16 @@ def _order(found: Findings) -> Iterator[str]:
     held = found.held
     if held.busiest > held.limit * (1 + _EXACT) + 1 / held.window:
         yield f"{held.busiest:,.0f}/s within {held.window:.0f} s, over the limit of {held.limit:,.0f}/s"
-    if held.seconds >= _LONG and held.mean < held.limit * 0.9:
-        yield f"{held.mean:,.0f}/s at full speed: the limit of {held.limit:,.0f}/s was not reached, so it was not seen"
+    if not held.was_reached and held.idle is not None and held.idle > _BUSY:
+        yield f"{held.mean:,.0f}/s at full speed, under the limit of {held.limit:,.0f}/s, on a machine that had time left"
+
+
+def notes(found: Findings) -> Iterator[str]:
+    """What is as it is because of the machine, a line each."""
+    held = found.held
+    if not held.was_reached:
+        idle = "" if held.idle is None else f", which was {1 - held.idle:.0%} busy"
+        yield f"The limit was not reached on this machine{idle}: try --rate {max(1, round(held.mean * 0.7, -1)):.0f}."
 
 
 def _store(found: Findings) -> Iterator[str]:

@@ -12,7 +12,7 @@ from mailqueue.bulk.address import digest
 from mailqueue.bulk.report import COUNTED, ENDED
 from mailqueue.cli.demo.campaign.findings import Findings, account_of, held_against, problems
 from mailqueue.cli.demo.campaign.material import CAMPAIGN, GONE, LIST, Material
-from mailqueue.cli.demo.campaign.stage import Stage
+from mailqueue.cli.demo.campaign.stage import GRACE, Stage, processor_time
 from mailqueue.cli.demo.campaign.urgent import UrgentMail
 from mailqueue.cli.demo.runner import DemoTrouble
 from mailqueue.ledger.campaigns import message_of
@@ -35,6 +35,7 @@ _SILENCE: Final = 2.0  # s for which the pause is watched
 _RECOVERY: Final = 8.0  # s after a worker's death until the fleet must be at its full speed again: a lease, and some
 #: Parts of the recipients at which things happen.
 _PAUSE, _KILL_CHILD, _KILL_WORKER = 0.15, 0.3, 0.45
+_SHRINKING: Final = 30  # s that the store is given, once records may go, to be rid of them
 _BY_HAND: Final = ("unknown", "held")
 _UNDER_WAY: Final = ("waiting", "parked", "scheduled", "queued", "sending", "deferred")
 
@@ -78,6 +79,7 @@ class _Play:
         self._killed = self._recovered = 0.0  # the child; from the death of the worker
         self._found = Findings(CAMPAIGN, material.count, limit, pdf=material.pdf_octets)
         self._looked = 0.0
+        self._idle: float | None = None  # the part of the machine's time that was left over while it was sending
 
     def run(self) -> Findings:
         stage, found = self._stage, self._found
@@ -86,9 +88,11 @@ class _Play:
         stage.start_workers()
         pids = " and ".join(str(worker.pid) for worker in stage.workers)
         self._say(f"workers {pids}, which together may send {self._limit:,g} messages/s")
+        before = processor_time()
         with UrgentMail() as urgent:
             self._send()
             urgent.stop()
+        self._idle = _idle(before, processor_time())
         if urgent.trouble is not None:
             raise DemoTrouble(f"urgent mail could not be sent: {urgent.trouble}")
         self._settle()
@@ -218,7 +222,9 @@ class _Play:
                 expected[person.address] = self._material.likeness(person)
             found.duplicates_given += person.is_given_twice
         found.account = account_of(expected, [(arrival.recipients[0], arrival.likeness) for arrival in ours])
-        found.held = held_against(self._limit, [arrival.at for arrival in arrivals], self._at_full_speed(ours))
+        found.held = held_against(
+            self._limit, [arrival.at for arrival in arrivals], self._at_full_speed(ours), self._idle
+        )
         self._account_of_pause(ours)
         status = bulk.status(CAMPAIGN)
         found.counts = {word: status.counts[word] for word in COUNTED}
@@ -256,13 +262,18 @@ class _Play:
     def _weigh(self) -> None:
         """Wait until the full records have gone, and see what is left."""
         memory, stage = self._found.memory, self._stage
-        deadline = time.monotonic() + 30.0
-        last = stage.octets()
-        while time.monotonic() < deadline:
+        time.sleep(GRACE)
+        left = stage.octets()
+        for _ in range(_SHRINKING):
             time.sleep(1.0)
-            now = stage.octets()
-            if now > last * 0.99:  # it does not shrink any more
+            before, left = left, stage.octets()
+            if left > before * 0.98:
                 break
-            last = now
-        memory.after = stage.octets()
+        memory.after = left
         memory.records = stage.octets_of(f"*:c:{CAMPAIGN}:i:*")
+
+
+def _idle(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+    if before is None or after is None or after[1] <= before[1]:
+        return None
+    return (after[0] - before[0]) / (after[1] - before[1])

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mailqueue.cli.bulk.watch import Loading, Sending
+from mailqueue.cli.demo.campaign.findings import notes
 from mailqueue.cli.demo.screen import duration, quantile
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Screen:
             self._console.print(f"WRONG: {problem}", style="bold red", markup=False)
         if len(problems) > 20:
             self._console.print(f"... and {len(problems) - 20} more", style="bold red")
+        for note in notes(found):
+            self._console.print(note, style="yellow", markup=False)
         if not problems:
             self._console.print(f"All of it is right. ({found.seconds:.0f} s)", style="bold green")
 
@@ -117,5 +120,5 @@ def _figures(found: Findings) -> Iterator[tuple[str, str]]:
         yield "Urgent mail", f"{len(found.urgent)} meanwhile: p50 {p50}, p95 {p95}, longest {longest}"
     waiting = f"{memory.waiting / people:.0f} octets a waiting recipient (its data: {memory.data / people:.0f})"
     yield "Store", f"{waiting}, {memory.records / people:.0f} a final record"
-    peak = (memory.peak - memory.before) / 1e6
-    yield "", f"{memory.waiting / 1e6:.1f} MB when all waited, {peak:.1f} MB at the peak"
+    peak, after = ((octets - memory.before) / 1e6 for octets in (memory.peak, memory.after))
+    yield "", f"{memory.waiting / 1e6:.1f} MB when all waited, {peak:.1f} MB at the peak, {after:.1f} MB in the end"
