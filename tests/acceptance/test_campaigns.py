@@ -192,3 +192,16 @@ def test_while_one_of_its_relays_is_down_another_takes_over(settings, inbox):
         until(lambda: campaign.status().ended, [worker])
         assert "action=relay_trouble relay=us" in worker.log
     assert arrived(inbox) == Counter(address for address, _ in people(600))
+
+
+def test_a_slow_domain_keeps_no_other_waiting(settings, inbox):
+    slow = [(f"s{n}@slow.example", {"name": f"S{n}", "code": n}) for n in range(100)]
+    limits = {"default": {"domains": {"slow.example": "20/s"}}}
+    campaign = bulk.send(TEMPLATE, [*slow, *people(400)])
+    with Worker(settings | {"MAILQUEUE_RELAYS": json.dumps(limits)}, concurrency=2) as worker:
+        until(lambda: campaign.status().ended, [worker])
+    assert arrived(inbox) == Counter(address for address, _ in [*slow, *people(400)])
+    times = {arrival.recipients[0]: arrival.arrived_at for arrival in inbox.arrivals}
+    pace = [times[address] for address, _ in slow]
+    assert max(pace) - min(pace) >= (len(slow) - 4) / 20  # a tenth of a second's worth may come at once, and one more
+    assert max(times[address] for address, _ in people(400)) < max(pace)
