@@ -1,4 +1,7 @@
-"""What a campaign's recipients cost the store: waiting, and when only their short records are left."""
+"""What a campaign's recipients cost the store: room while they wait and when they have ended, and commands between.
+
+A script's own commands are counted by the store like those of a client.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +106,46 @@ def test_the_fullest_hash_of_an_index_is_a_listpack(stored):
         assert stored.client.object("encoding", each) in {b"listpack", b"ziplist"}  # which is its name in Redis 6
     octets, _ = usage(stored.client, "*:i:*")
     assert octets / number <= FINAL
+
+
+def commands(stored, call):
+    """The commands of the store that a call comes to, by name."""
+    stored.client.config_resetstat()
+    call()
+    stats = stored.client.info("commandstats")
+    return {name.removeprefix("cmdstat_"): facts["calls"] for name, facts in stats.items() if "config" not in name}
+
+
+@pytest.mark.parametrize("operation", ["claim", "begin", "record"])
+def test_a_call_asks_for_a_campaign_once_and_for_ordinary_mail_not_at_all(stored, operation):
+    ledger, many = stored.ledger, [f"{number:04}" for number in range(100)]
+    plain = [f"m{each}" for each in many]
+    stored.accept(*plain)
+    mass = stored.fed(*many)
+    for ids in (plain[50:], mass[50:]):  # after which the store knows all scripts
+        stored.settled(ids[0], State.SENT)
+        stored.settled(ids[1], State.FAILED)
+
+    def calls(ids, token):
+        return {
+            "claim": lambda: ledger.claim("default", ids, token=token, owner="w:1"),
+            "begin": lambda: ledger.begin(ids, token),
+            "record": lambda: ledger.record([Settlement(each, State.SENT) for each in ids], token),
+        }
+
+    counted = []
+    for ids in (plain[:50], mass[:50]):
+        operations = calls(ids, "t")
+        for name in ("claim", "begin", "record"):
+            spent = commands(stored, operations[name])
+            if name == operation:
+                counted.append(spent)
+    ordinary, campaign = counted
+    assert campaign["hmget"] - ordinary["hmget"] == 1
+    assert ordinary.get("hget", 0) == 0
+    assert campaign.get("hget", 0) <= 50  # whether the message is one of this campaign's
+    ends = 50 if operation == "record" else 0
+    assert campaign["hset"] - ordinary["hset"] == ends
 
 
 @pytest.mark.parametrize("width", [0, 3])
