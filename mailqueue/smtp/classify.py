@@ -84,9 +84,9 @@ _LOGIN = frozenset({530, 534, 535, 538})
 # What relays and the servers behind them say to those who send too much, or too fast.
 _LESS = frozenset({421, 450, 451, 452, 454})
 # Subjects and details of an enhanced code that say it is over something else: an address (X.1), a full mailbox (X.2.2),
-# the relay's own store or state (X.3.0, X.3.1), a message's size (X.3.4), the protocol, and so the number of recipients
-# (X.5), the content (X.6). RFC 3463 section 3.
-_OVER_SOMETHING_ELSE = re.compile(r"4\.(1\.|2\.2$|3\.[014]$|5\.|6\.)")
+# the state of the relay itself or what it can hold (X.3), the protocol, and so the number of recipients (X.5), the content
+# (X.6). RFC 3463 section 3.
+_OVER_SOMETHING_ELSE = re.compile(r"4\.(1\.|2\.2$|3\.|5\.|6\.)")
 
 
 def asks_for_less(reply: Reply) -> bool:

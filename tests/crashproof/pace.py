@@ -11,8 +11,8 @@ import functools
 from kombu.connection import Connection
 
 from mailqueue import spool
-from mailqueue.ledger import rules
-from workers import deliver, relays
+from mailqueue.ledger import rates, rules
+from workers import deliver, pace, relays
 
 __all__ = ["LEASE", "SETTINGS", "hasten"]
 
@@ -40,6 +40,14 @@ def hasten() -> None:
         (relays, "FIRST_PROBE", 0.3),
         (relays, "LAST_PROBE", 2.0),
         (deliver, "LATER", 1.0),
+        # All of its mail is for one domain, which asks for less with every fault of the relay.
+        (rates, "QUIET", 0.7),
+        (rates, "RECOVERY_STEP", 0.2),
+        (rates, "LEAST_SEEN", 40.0),
+        (rates, "LOWEST", 20.0),
+        (pace, "QUIET", 0.7),
+        (pace, "LOOK_EVERY", 0.2),
+        (pace, "LONGEST", 2.0),
         (spool, "_TAKEN", LEASE),  # a worker may die over the rows that it replays
     ):
         getattr(module, name)  # or what is set is nobody's

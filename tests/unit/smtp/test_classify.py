@@ -130,7 +130,7 @@ def test_too_many_recipients_means_nothing_elsewhere(stage):
         (451, "try again later", True),
         (452, "4.4.5 messages per second limit exceeded", True),
         (454, "4.7.0 too many", True),
-        (421, "4.3.2 concurrent connection limit exceeded", True),
+        (421, "4.3.2 shutting down", False),
         (452, "4.2.2 mailbox full", False),
         (450, "4.1.2 no such domain just now", False),
         (451, "4.3.0 queue file write error", False),
