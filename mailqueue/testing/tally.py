@@ -10,31 +10,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import json
-import socket
-import subprocess
-import sys
 import time
 from array import array
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from mailqueue.testing.environment import clean_environment
+from mailqueue.testing.helper import Helper, serve
 from mailqueue.testing.likeness import likeness_of
 from mailqueue.testing.reception import Reception, answer_to_ehlo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
-__all__ = ["Tallied", "Tally", "TallyTrouble"]
-
-_HOST = "127.0.0.1"
-
-
-class TallyTrouble(RuntimeError):  # noqa: N818 - named like WorkerTrouble
-    """The tally did not start, or has ended."""
+__all__ = ["Tallied", "Tally"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,95 +35,27 @@ class Tallied:
     likeness: str
 
 
-class Tally:
+class Tally(Helper):
     """The server as a context manager: serving on ``port`` on entering, ended on leaving.
 
     Args:
         refuse: Domains whose recipients are refused for good (550 5.1.1).
 
     Raises:
-        TallyTrouble: From every method, once its process has ended.
+        HelperTrouble: From every method, once its process has ended.
     """
 
     def __init__(self, *, refuse: Iterable[str] = ()) -> None:
-        self.host = _HOST
-        self.port = 0
-        self._command = [sys.executable, "-m", __name__, *(f"--refuse={domain}" for domain in refuse)]
-        self._process: subprocess.Popen[str] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._running.pid
+        super().__init__(__name__, [f"--refuse={domain}" for domain in refuse], env=clean_environment())
 
     @property
     def count(self) -> int:
         """How many messages have arrived."""
-        return int(self._ask("count"))
+        return int(self.ask("count"))
 
     def arrivals(self, first: int = 0) -> list[Tallied]:
         """The messages so far in order, from the one numbered ``first`` on."""
-        return [Tallied(at, tuple(names.split("\n")), mark) for at, names, mark in self._ask(f"arrivals {first}")]
-
-    def start(self) -> None:
-        """Start it and learn its port."""
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment(),
-            process_group=0,  # a Ctrl-C is for us, who end it then
-        )
-        self.port = int(self._answer())
-
-    def close(self) -> None:
-        """End it."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(BrokenPipeError):
-            _of(process.stdin).close()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _of(process.stdout).close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is None:
-            raise TallyTrouble("the tally is not running")
-        return self._process
-
-    def _ask(self, question: str) -> Any:
-        pipe = _of(self._running.stdin)
-        try:
-            pipe.write(f"{question}\n")
-            pipe.flush()
-        except BrokenPipeError:
-            raise TallyTrouble("the tally has ended") from None
-        return self._answer()
-
-    def _answer(self) -> Any:
-        line = _of(self._running.stdout).readline()
-        if not line:
-            raise TallyTrouble("the tally has ended")
-        return json.loads(line)
+        return [Tallied(at, tuple(names.split("\n")), mark) for at, names, mark in self.ask(f"arrivals {first}")]
 
 
 class _Book:
@@ -161,44 +82,17 @@ class _Book:
                 return None
 
 
-async def _serve(refused: Sequence[str]) -> None:
-    """Serve on a free port, say which, and answer what is asked on standard input until that ends."""
-    loop = asyncio.get_running_loop()
-    book, ehlo = _Book(), answer_to_ehlo("tally.mailqueue.invalid")
-    endings = tuple(f"@{domain}".encode().lower() for domain in refused)
-
-    def refuses(recipient: bytes) -> bool:
-        return recipient.lower().endswith(endings)
-
-    listener = socket.create_server((_HOST, 0), backlog=512)
-    # asyncio does so by itself only for a socket whose protocol was named. Connections have it from their listener.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    server = await loop.create_server(
-        lambda: Reception(book.take, ehlo, refuses=refuses if endings else None), sock=listener
-    )
-    questions = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
-    _say(listener.getsockname()[1])
-    while line := await questions.readline():
-        _say(book.answer(line.decode().strip()))
-    server.close()
-
-
-def _say(words: Any) -> None:
-    sys.stdout.write(json.dumps(words) + "\n")
-    sys.stdout.flush()
-
-
-def _of(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None  # all of ours are pipes
-    return pipe
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--refuse", action="append", default=[], metavar="DOMAIN", help="refuse its recipients")
-    asyncio.run(_serve(parser.parse_args(arguments).refuse))
+    book, ehlo = _Book(), answer_to_ehlo("tally.mailqueue.invalid")
+    endings = tuple(f"@{domain}".encode().lower() for domain in parser.parse_args(arguments).refuse)
+
+    def refuses(recipient: bytes) -> bool:
+        return recipient.lower().endswith(endings)
+
+    asyncio.run(serve(lambda: Reception(book.take, ehlo, refuses=refuses if endings else None), book.answer))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import pytest
 
 from mailqueue import conf
 from mailqueue.mail import EmailMessage, get_connection
+from mailqueue.testing.helper import HelperTrouble
 from mailqueue.testing.likeness import likeness
-from mailqueue.testing.tally import Tally, TallyTrouble
+from mailqueue.testing.tally import Tally
 
 
 @pytest.fixture(scope="module")
@@ -65,5 +66,5 @@ def test_chunks_for_nobody_are_read_and_refused(tally):
 
 
 def test_says_when_it_is_not_running():
-    with pytest.raises(TallyTrouble, match="not running"):
+    with pytest.raises(HelperTrouble, match="not running"):
         _ = Tally().count

@@ -11,7 +11,7 @@ from mailqueue.cli.demo.campaign.screen import Screen as BulkScreen
 from mailqueue.cli.demo.runner import DemoTrouble, run
 from mailqueue.cli.demo.screen import Screen
 from mailqueue.cli.stopping import clean_exit
-from mailqueue.testing.tally import TallyTrouble
+from mailqueue.testing.helper import HelperTrouble
 from mailqueue.testing.worker import WorkerTrouble
 
 __all__ = ["demo"]
@@ -65,7 +65,7 @@ def _campaign(recipients: int, rate: float) -> None:
     try:
         with clean_exit(), screen:
             found, problems = play.run(recipients, rate, screen)
-    except (DemoTrouble, WorkerTrouble, TallyTrouble) as trouble:
+    except (DemoTrouble, WorkerTrouble, HelperTrouble) as trouble:
         raise click.ClickException(str(trouble)) from None
     screen.report(found, problems)
     sys.exit(1 if problems else 0)

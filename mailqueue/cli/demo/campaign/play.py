@@ -57,7 +57,7 @@ def run(recipients: int, limit: float, audience: Audience) -> tuple[Findings, li
     """Play it with so many recipients and a limit (messages a second); what was found, and what of it is wrong.
 
     Raises:
-        DemoTrouble: if it cannot come to an end; StoreUnavailable, TallyTrouble and WorkerTrouble if it cannot begin.
+        DemoTrouble: if it cannot come to an end; StoreUnavailable, HelperTrouble and WorkerTrouble if it cannot begin.
     """
     began = time.monotonic()
     with Stage(limit, GONE) as stage:
