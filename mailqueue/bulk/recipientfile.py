@@ -18,7 +18,7 @@ from mailqueue.errors import RecipientError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Format", "Row", "address_column", "address_key", "rows"]
+__all__ = ["Format", "Row", "address_column", "address_key", "csv_reason", "rows"]
 
 Format: TypeAlias = Literal["csv", "tsv", "jsonl"]
 
@@ -26,7 +26,7 @@ Format: TypeAlias = Literal["csv", "tsv", "jsonl"]
 _FORMATS: Final[Mapping[str, Format]] = {"csv": "csv", "tsv": "tsv", "tab": "tsv", "jsonl": "jsonl", "ndjson": "jsonl"}
 _LINE: Final = 1024 * 1024  # characters; no recipient has more, and a file without line ends is not to fill the memory
 _WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_EXCEL: Final = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+_EXCEL: Final = re.compile(r"sep=([^\w\s\"]|[\t ])\s*", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"[^"]*"?')
 _OCTETS: Final = re.compile("[\udc80-\udcff]")  # what was no UTF-8 comes as these (PEP 383)
 _POSITION: Final = re.compile(r" \(byte (\d+)\)")
@@ -157,15 +157,15 @@ def _csv_rows(lines: _Lines, delimiter: str, column: str) -> Iterator[Row | Reci
         except StopIteration:
             break
         except csv.Error as error:
-            if header is None:
-                raise RecipientError(_csv_reason(error), row=number, file=lines.name) from None
-            yield RecipientError(_csv_reason(error), row=number, file=lines.name)
+            yield _refused(csv_reason(error), number, before + reader.line_num, lines.name, whole=header is None)
             continue
         if not any(fields):
             continue
         if header is None:
             header = _header(fields, number, lines.name)
             place = address_column(header, column, file=lines.name, row=number)
+        elif len(fields) != len(header):
+            yield _refused(_other_count(fields, header), number, before + reader.line_num, lines.name)
         else:
             yield _csv_row(fields, header, place, number, lines.name)
     if header is None:
@@ -196,14 +196,26 @@ def _header(fields: list[str], row: int, file: str) -> list[str]:
     return names
 
 
+def _refused(why: str, row: int, last: int, file: str, *, whole: bool = False) -> RecipientError:
+    """The error of a row whose lines end with ``last``; raised, if nothing can be said of what comes after it.
+
+    A row that is wrong and has several lines is most likely a quote that nobody closed: it has swallowed other rows,
+    and reading would go on in the midst of one.
+    """
+    if last > row:
+        why += f"; it goes on to line {last}: is a double quote not closed?"
+    error = RecipientError(why, row=row, file=file)
+    if whole or last > row:
+        raise error
+    return error
+
+
+def _other_count(fields: list[str], header: list[str]) -> str:
+    why = f"it has {_count(len(fields))}, and the first row names {len(header)} columns"
+    return f"{why}: a value that has a separator in it is to be in double quotes" if len(fields) > len(header) else why
+
+
 def _csv_row(fields: list[str], header: list[str], place: int, row: int, file: str) -> Row | RecipientError:
-    if len(fields) != len(header):
-        return RecipientError(
-            f"it has {_count(len(fields))}, and the first row names {len(header)} columns"
-            f"{': a value that has a separator in it is to be in double quotes' if len(fields) > len(header) else ''}",
-            row=row,
-            file=file,
-        )
     text = "".join(fields)
     if not text.isascii() or "\0" in text:
         for name, field in zip(header, fields, strict=True):
@@ -223,10 +235,11 @@ def _unfit(text: str) -> str:
     return ""
 
 
-def _csv_reason(error: csv.Error) -> str:
+def csv_reason(error: csv.Error) -> str:
+    """What is wrong with a row that cannot be read."""
     text = str(error)
     if "field larger" in text:
-        return f"a field has more than {csv.field_size_limit()} characters: is a double quote not closed?"
+        return f"a field has more than {csv.field_size_limit()} characters"
     if "unexpected end" in text:
         return "a double quote is not closed before the end of the file"
     if "expected after" in text:

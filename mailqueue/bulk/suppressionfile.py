@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from mailqueue.bulk.address import normalise
+from mailqueue.bulk.recipientfile import csv_reason
 from mailqueue.errors import InvalidMessage, RecipientError
 from mailqueue.ledger.suppressions import Suppression, key_of, list_of
 
@@ -57,8 +58,9 @@ def entry_of(text: str) -> str:
     """
     text = text.strip()
     if not text.startswith("@"):
-        if "@" not in text and "." in text:
-            raise RecipientError(f"{text[:80]!r} is no address; a domain is written @{text[:80].lstrip('.')}")
+        domain = text.removeprefix("*@") if text.startswith("*@") or "@" not in text else ""
+        if "." in domain:
+            raise RecipientError(f"{text[:80]!r} is no address; a domain is written @{domain[:80].lstrip('*.')}")
         return normalise(text)
     key = key_of(text)
     if not _DOMAIN.fullmatch(key):
@@ -78,6 +80,7 @@ class Rows:
         self._done = done
         self._skip = skip
         self._reader: Any = None
+        self._row = 1  # the line on which the row begins
 
     def __iter__(self) -> Iterator[Suppression]:
         columns: tuple[str, ...] | None = None
@@ -93,25 +96,34 @@ class Rows:
             try:
                 suppression = self._read(columns, cells)
             except RecipientError as problem:
-                if not self._skip:
-                    raise
-                self._done.skipped += 1
-                if len(self._done.problems) < _MOST_PROBLEMS:
-                    self._done.problems.append(problem)
+                self._pass_over(problem)
             else:
                 yield suppression
 
     def _cells(self) -> Iterator[list[str]]:
         try:
             first = next(self._file, "")
-            self._reader = csv.reader(
-                itertools.chain([first.removeprefix("\ufeff")], self._file), delimiter=_delimiter(first)
-            )
-            yield from self._reader
+            lines = itertools.chain([first.removeprefix("\ufeff")], self._file)
+            self._reader = csv.reader(lines, delimiter=_delimiter(first), strict=True)
+            while True:
+                self._row = self._reader.line_num + 1
+                try:
+                    yield next(self._reader)
+                except csv.Error as error:
+                    self._done.rows += 1
+                    self._pass_over(self._problem(csv_reason(error), ""))
+        except StopIteration:
+            return
         except UnicodeDecodeError as error:
             raise self._problem(f"it is no UTF-8 from its octet {error.start} on; save it as UTF-8", "") from None
-        except csv.Error as error:
-            raise self._problem(f"it is no CSV: {error}", "") from None
+
+    def _pass_over(self, problem: RecipientError) -> None:
+        """Go on after a wrong row, if it is to be skipped: one of several lines has swallowed others, which are not."""
+        if not self._skip or self._reader.line_num > self._row:
+            raise problem
+        self._done.skipped += 1
+        if len(self._done.problems) < _MOST_PROBLEMS:
+            self._done.problems.append(problem)
 
     def _header(self, cells: list[str]) -> tuple[str, ...]:
         """The columns that the first row names; none if it is no header."""
@@ -147,8 +159,10 @@ class Rows:
             raise self._problem(str(error), column) from None
 
     def _problem(self, sentence: str, column: str) -> RecipientError:
-        row = getattr(self._reader, "line_num", 0) or 1
-        return RecipientError(sentence, row=row, column=column, file=self._name)
+        last = getattr(self._reader, "line_num", 0)
+        if last > self._row:
+            sentence += f"; it goes on to line {last}: is a double quote not closed?"
+        return RecipientError(sentence, row=self._row, column=column, file=self._name)
 
 
 def _delimiter(line: str) -> str:

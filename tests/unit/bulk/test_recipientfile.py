@@ -101,7 +101,26 @@ def test_every_bad_row_is_told_and_the_others_are_read():
 
 def test_a_quote_that_is_not_closed():
     assert trouble('email,name\na@x.org,"open\n') == ["row 2: a double quote is not closed before the end of the file"]
-    assert "row 2: a field has more than 131072 characters" in trouble('email,n\na@x.org,"' + "x\n" * 100_000)[0]
+    assert "row 2: a field has more than 131072 characters" in trouble('email,n\na@x.org,"' + "x" * 200_000)[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (['a@x.org,"Ann', "b@x.org,Bob", 'c@x.org,"Cy"', "d@x.org,Dan"], "row 2: something follows .*; it goes on to line 4"),
+        (['a@x.org,"Ann', "b@x.org,Bob", "c@x.org,Cy"], "row 2: a double quote is not closed .*; it goes on to line 4"),
+        (['a@x.org,"Ann', "b@x.org,Bob", 'c@x.org","Cy"'], "row 2: it has 3 fields.*; it goes on to line 4"),
+        (['a@x.org,"Ann', *["b@x.org,Bob"] * 20_000], "row 2: a field has more than 131072 characters; it goes on to"),
+    ],
+)
+def test_a_quote_that_swallows_rows_makes_nobody_of_them_be_left_out(rows, why):
+    with pytest.raises(RecipientError, match=f"{why}.*: is a double quote not closed"):
+        recipients("\n".join(["email,name", *rows, ""]), on_error="skip")
+
+
+def test_what_excel_names_as_a_separator_can_be_one():
+    with pytest.raises(RecipientError, match="which column"):
+        recipients('sep="\nx,y\n')
 
 
 def test_json_lines():

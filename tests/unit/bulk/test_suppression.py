@@ -50,6 +50,7 @@ def test_a_domain_and_what_is_below_it():
     ("entry", "why"),
     [
         ("example.com", "a domain is written @example.com"),
+        ("*@example.com", "a domain is written @example.com"),
         ("@", "no domain"),
         ("@a b", "no domain"),
         ("@..example.com", "no domain"),
@@ -141,7 +142,7 @@ def test_a_file_names_itself_as_the_source(tmp_path):
         ("key,why\nann@example.com,x\n", 1, "why", "no column"),
         ("key,email\nann@example.com,x\n", 1, "", "two columns"),
         ("key,list\n\nann@example.com,news,what\n", 3, "", "3 columns"),
-        ('ann@example.com\n"bob\x00@example.com', 2, "key", "no address"),
+        ('ann@example.com\n"bob\x00@example.com"', 2, "key", "no address"),
     ],
 )
 def test_what_is_wrong_is_told_with_row_and_column(text, row, column, why):
@@ -163,6 +164,24 @@ def test_wrong_rows_can_be_skipped_and_are_told():
     assert done.problems[0].row == 2
     with pytest.raises(ValueError, match="stop or skip"):
         imported("", on_error="ignore")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('"ann@x.org\nbob@x.org\ncy@x.org\n', "row 1: a double quote is not closed.*; it goes on to line 3"),
+        ('key,reason\nann@x.org,"asked\nbob@x.org,"asked"\n', "row 2: something follows .*; it goes on to line 3"),
+        ('"ann@x.org\nbob@x.org"\ncy@x.org\n', "row 1, column key: .*; it goes on to line 2"),
+    ],
+)
+def test_a_quote_that_swallows_rows_makes_nobody_of_them_be_left_out(text, why):
+    with pytest.raises(RecipientError, match=f"{why}: is a double quote not closed"):
+        imported(text, on_error="skip")
+
+
+def test_a_stray_quote_costs_its_row_alone():
+    done = imported('ann@x.org\n"bob@x.org" Bob\ncy@x.org\n', on_error="skip")
+    assert (done.rows, done.new, done.skipped, done.problems[0].row) == (3, 2, 1, 2)
 
 
 def test_a_file_is_read_as_a_stream():
