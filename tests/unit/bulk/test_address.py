@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,14 @@ def test_a_long_text_is_not_shown_whole():
     with pytest.raises(RecipientError) as caught:
         bare("x" * 10_000)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ['"' * 100_000, "a. " * 40_000, "a" + " " * 100_000, "x@" + "a." * 50_000])
+def test_no_text_keeps_the_reader_busy(text):
+    begun = time.perf_counter()
+    with pytest.raises(RecipientError, match="characters"):
+        bare(text)
+    assert time.perf_counter() - begun < 1.0
 
 
 def test_the_digest_is_of_the_address_alone_and_stays_what_it_is():
