@@ -62,6 +62,7 @@ class Loader:
         present: Chunks that it has already; the last of them, given again, is taken for the same.
         skip: Leave those out that cannot be used, instead of stopping for them.
         progress: Called with how far it has come, after each chunk.
+        file: What the recipients are read from, for errors.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Loader:
         present: int = 0,
         skip: bool = False,
         progress: Callable[[Loaded], object] | None = None,
+        file: str = "",
     ) -> None:
         self._ledger = ledger
         self._campaign = campaign
@@ -80,6 +82,7 @@ class Loader:
         self._present = present
         self._skip = skip
         self._progress = progress
+        self._file = file
         self.loaded = Loaded()
         self.first: Recipient | None = None  # of those that can be used
 
@@ -134,7 +137,7 @@ class Loader:
         except ValueError as trouble:  # InvalidMessage, and what the mail API says of addresses and header fields
             error = trouble if isinstance(trouble, RecipientError) else None
             if error is None or not error.row:
-                error = RecipientError(str(trouble), row=recipient.row)
+                error = RecipientError(str(trouble), row=recipient.row, file=self._file)
             self._note(error)
             return None
         return encoded

@@ -15,7 +15,7 @@ from mailqueue.bulk.recipientfile import Format, Row, address_column, address_ke
 from mailqueue.errors import RecipientError
 from mailqueue.extras import plain
 
-__all__ = ["OnError", "Problems", "Recipient", "Source", "read"]
+__all__ = ["OnError", "Problems", "Recipient", "Source", "file_of", "read"]
 
 #: A path ("-" is standard input), an open file, a mapping of addresses to data, a DB-API cursor, or an iterable of
 #: addresses, of pairs (address, data), of mappings that have the address as email, address or to, or of Recipients.
@@ -80,6 +80,16 @@ def read(
     return _read(source, on_error, column, format)
 
 
+def file_of(source: Source) -> str:
+    """The name of the file that ``source`` is, as errors tell it; "" if it is none."""
+    if source == "-":
+        return _STDIN
+    if isinstance(source, str | os.PathLike):
+        return str(Path(source))
+    name = getattr(source, "name", "") if hasattr(source, "readline") else ""
+    return name if isinstance(name, str) else ""
+
+
 def _read(source: Source, on_error: OnError, column: str, form: Format | None) -> Iterator[Recipient]:
     for found in _found(source, column, form):
         if isinstance(found, Recipient):
@@ -96,9 +106,8 @@ def _found(source: Source, column: str, form: Format | None) -> Iterator[Recipie
     if isinstance(source, str | os.PathLike):
         return _of_path(Path(source), column, form)
     if hasattr(source, "readline"):
-        name = getattr(source, "name", "")
         file: Any = source
-        return _of_file(file, name if isinstance(name, str) else "", column, form)
+        return _of_file(file, file_of(source), column, form)
     if isinstance(source, Mapping):
         return _of_iterable(source.items(), column)
     if getattr(source, "description", None):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from operator import length_hint
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -188,9 +188,7 @@ class _Plan:
         if made.state is not CampaignState.LOADING:  # by another call, meanwhile
             return Campaign(self.id)
         present = 0 if made.new else ledger.campaigns.get(self.id).chunks
-        loader = Loader(
-            ledger.campaigns, self.id, self._letters.check, present=present, skip=self._skip, progress=progress
-        )
+        loader = self._loader(ledger, source, progress, present=present)
         try:
             loader.load(reading.read(source, on_error=loader.mistaken), tried=tried)
         except RecipientError:
@@ -205,11 +203,22 @@ class _Plan:
         return Campaign(self.id, loaded.added, loaded.duplicates, loaded.skipped, tuple(loaded.mistakes), receipts)
 
     def _try(self, source: Source, progress: Callable[[Loaded], object] | None) -> Loader:
-        trial = Loader(
-            get_producer().ledger.campaigns, self.id, self._letters.check, skip=self._skip, progress=progress
-        )
+        trial = self._loader(get_producer().ledger, source, progress)
         trial.dry_run(reading.read(source, on_error=trial.mistaken))
         return trial
+
+    def _loader(
+        self, ledger: Ledger, source: Source, progress: Callable[[Loaded], object] | None, *, present: int = 0
+    ) -> Loader:
+        return Loader(
+            ledger.campaigns,
+            self.id,
+            self._letters.check,
+            present=present,
+            skip=self._skip,
+            progress=progress,
+            file=reading.file_of(source),
+        )
 
     def _is_complete(self, ledger: Ledger) -> bool:
         """Whether an earlier call has loaded all of it. Raises what a later step would, before anything is read."""
@@ -275,7 +284,8 @@ class _Plan:
 
 def _can_be_read_twice(source: Any) -> bool:
     if isinstance(source, str | PathLike):
-        return fspath(source) != "-"  # standard input
+        path = Path(source)
+        return source != "-" and not (path.is_fifo() or path.is_char_device())  # as <(psql ...) of a shell is
     return isinstance(source, Sequence | Mapping)
 
 

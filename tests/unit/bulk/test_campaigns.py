@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import smtplib
 import sys
+import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -125,6 +127,26 @@ def test_a_mistake_in_what_is_read_once_cancels_what_was_stored(queue):
     assert queue.outbox == []
     with pytest.raises(IllegalTransition, match="new id"):
         bulk.send(TEMPLATE, people(3), campaign="spring")
+
+
+def test_a_mistake_of_the_template_with_a_row_names_the_file(queue, tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("email,name,code\na@example.com,A,1\nb@example.com,B,2\n")
+    with pytest.raises(RecipientError) as caught:
+        bulk.send(Template(subject="{{ nam }}", text="x"), path)
+    assert (caught.value.row, caught.value.file) == (2, str(path))
+    assert [str(error).partition(": subject")[0] for error in caught.value.errors] == [f"{path}, row 2", f"{path}, row 3"]
+    skipped = bulk.send(Template(subject="{{ nam }}", text="x"), path, on_error="skip", dry_run=True)
+    assert [error.file for error in skipped.mistakes] == [str(path)] * 2
+
+
+def test_a_pipe_is_read_once(queue, tmp_path):
+    path = tmp_path / "people.csv"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("email,name,code\na@example.com,A,1\n",), daemon=True)
+    writer.start()
+    assert bulk.send(TEMPLATE, path, campaign="piped").added == 1
+    writer.join(10)
 
 
 def test_who_cannot_be_used_may_be_left_out(queue):
