@@ -7,9 +7,9 @@ scanners follow every link of a mail. Needs no cookies, redirects nobody, and lo
 from __future__ import annotations
 
 import asyncio
-import email
 import logging
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from mailqueue.bulk.unsubscribe import Unsubscribe
 from mailqueue.bulk.webpage import PAGE_POLICY, View, Words, page
 from mailqueue.errors import InvalidToken, LedgerFault, LedgerUnavailable
-from mailqueue.ledger.suppressions import Suppression
+from mailqueue.ledger.suppressions import Suppression, key_of
 from mailqueue.producer import get_producer
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mailqueue.bulk.unsubscribe import Subscription
     from mailqueue.bulk.webpage import Page
     from mailqueue.ledger.base import Ledger
+    from mailqueue.ledger.suppressions import Suppressions
 
 __all__ = ["BODY_LIMIT", "Response", "Unsubscriptions", "asgi_app", "wsgi_app"]
 
@@ -35,6 +36,12 @@ logger = logging.getLogger(__name__)
 BODY_LIMIT: Final = 16 * 1024
 _RETRY_AFTER: Final = "60"  # s
 _METHODS: Final = "GET, HEAD, POST"
+_UNSUBSCRIBED: Final = "unsubscribed"
+_BOUNDARY: Final = re.compile(r';\s*boundary\s*=\s*(?:"([^"]+)"|([^\s;"]+))', re.IGNORECASE)
+_BLANK_LINE: Final = re.compile(rb"\r?\n\r?\n")
+_NAME: Final = re.compile(
+    rb'^content-disposition:[^\r\n]*;[ \t]*name=(?:"([^"\r\n]+)"|([^\s;"]+))', re.IGNORECASE | re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,10 @@ class Unsubscriptions:
 
     def respond(self, method: str, path: str, content_type: str = "", body: bytes = b"") -> Response:
         """Answer one request; ``path`` ends with the token. Never raises for anything that a client may send."""
+        response = self._respond(method, path, content_type, body)
+        return replace(response, body=b"") if method == "HEAD" else response
+
+    def _respond(self, method: str, path: str, content_type: str, body: bytes) -> Response:
         if method not in {"GET", "HEAD", "POST"}:
             return self._answer(405, self._problem("refused"), ("Allow", _METHODS))
         if len(body) > BODY_LIMIT:
@@ -84,9 +95,9 @@ class Unsubscriptions:
         try:
             subscription = self._unsubscribe.read(path.rstrip("/").rpartition("/")[2])
         except InvalidToken:
-            return self._answer(404, self._problem("invalid"), without_body=method == "HEAD")
+            return self._answer(404, self._problem("invalid"))
         if method != "POST":
-            return self._answer(200, self._view("confirm", subscription, "unsubscribe"), without_body=method == "HEAD")
+            return self._answer(200, self._view("confirm", subscription, "unsubscribe"))
         try:
             return self._do(subscription, _fields(content_type, body))
         except (LedgerUnavailable, LedgerFault) as error:
@@ -99,25 +110,35 @@ class Unsubscriptions:
         suppressions = self._ledger().suppressions
         if action == "unsubscribe":
             source = "one-click" if one_click else "page"
-            entry = Suppression(subscription.address, subscription.list, "unsubscribed", source)
+            entry = Suppression(subscription.address, subscription.list, _UNSUBSCRIBED, source)
             new = suppressions.add([entry])
             logger.info("action=unsubscribed list=%s source=%s new=%d", subscription.list, source, new)
             return self._answer(200, self._view("done", subscription, "subscribe"))
         if action == "subscribe":
-            gone = suppressions.remove([subscription.address], list=subscription.list)
+            gone = self._take_back(suppressions, subscription)
             logger.info("action=subscribed_again list=%s entries=%d", subscription.list, gone)
+            if suppressions.find([subscription.address], list=subscription.list):
+                return self._answer(200, self._view("kept", subscription))
             return self._answer(200, self._view("undone", subscription, "unsubscribe"))
         return self._answer(400, self._problem("refused"))
 
+    def _take_back(self, suppressions: Suppressions, subscription: Subscription) -> int:
+        """Undo an unsubscription: a complaint, a refusal, or what an operator has entered is not theirs to undo who have a link."""
+        name, address = subscription
+        entry = suppressions.find([address], list=name).get(address)
+        if entry is None or (entry.key, entry.list, entry.reason) != (key_of(address), name, _UNSUBSCRIBED):
+            return 0
+        return suppressions.remove([address], list=name)
+
     # -- pages
 
-    def _view(self, kind: str, subscription: Subscription, action: str) -> View:
+    def _view(self, kind: str, subscription: Subscription, action: str = "") -> View:
         words, name = self._words, subscription.list
         title = self._titles.get(name) or name or words.all_mail
 
         def filled(what: str) -> str:
-            text: str = getattr(words, f"{kind}_{what}")
-            return text.replace("{address}", subscription.address).replace("{list}", title)
+            text: str = getattr(words, f"{kind}_{what}", "")
+            return text.replace("{list}", title).replace("{address}", subscription.address)
 
         return View(
             kind,
@@ -134,7 +155,7 @@ class Unsubscriptions:
         words = self._words
         return View(kind, getattr(words, f"{kind}_title"), getattr(words, f"{kind}_text"), language=words.language)
 
-    def _answer(self, status: int, view: View, *more: tuple[str, str], without_body: bool = False) -> Response:
+    def _answer(self, status: int, view: View, *more: tuple[str, str]) -> Response:
         body = self._page(view).encode("utf-8", "replace")
         headers = (
             ("Content-Type", "text/html; charset=utf-8"),
@@ -146,23 +167,27 @@ class Unsubscriptions:
             ("X-Robots-Tag", "noindex, nofollow"),
             *more,
         )
-        return Response(status, headers, b"" if without_body else body)
+        return Response(status, headers, body)
 
 
 def _fields(content_type: str, body: bytes) -> dict[str, str]:
     """The fields of a form, sent in either way that RFC 8058 section 3.2 names."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-    line = " ".join(content_type.split())  # no more than this one field
-    message = email.message_from_bytes(f"Content-Type: {line}\r\n\r\n".encode("latin-1", "replace") + body)
-    parts: Any = message.get_payload() if message.is_multipart() else []
+    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
+        return _parts(content_type, body)
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def _parts(content_type: str, body: bytes) -> dict[str, str]:
+    """The fields of a multipart form (RFC 7578). The standard library's parser of mail raises for some that are none."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        return {}
     fields = {}
-    for part in parts:
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes):
-            fields[name] = content.decode("utf-8", "replace").strip()
+    delimiter = b"\n--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
+    for part in (b"\n" + body).split(delimiter)[1:]:
+        head, *content = _BLANK_LINE.split(part, maxsplit=1)
+        if content and (name := _NAME.search(head)):
+            fields[(name[1] or name[2]).decode("utf-8", "replace")] = content[0].decode("utf-8", "replace").strip()
     return fields
 
 
@@ -192,9 +217,9 @@ def _wsgi_body(environ: Mapping[str, Any]) -> bytes:
         return b""
     length = environ.get("CONTENT_LENGTH") or ""
     most = BODY_LIMIT + 1
-    if not length.isdigit() and not environ.get("wsgi.input_terminated"):
+    if not length.isdecimal() and not environ.get("wsgi.input_terminated"):
         return b""  # to read on would be to wait for what may never come
-    body: bytes = environ["wsgi.input"].read(min(int(length), most) if length.isdigit() else most)
+    body: bytes = environ["wsgi.input"].read(min(int(length), most) if length.isdecimal() else most)
     return body
 
 

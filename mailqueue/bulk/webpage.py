@@ -27,6 +27,10 @@ class Words:
     undone_title: str = "You are subscribed again"
     undone_text: str = "{address} will go on getting {list}."
     undone_button: str = "Unsubscribe"
+    kept_title: str = "You are still unsubscribed"
+    kept_text: str = (
+        "{address} gets no {list} for another reason as well, which this page cannot change. Please write to us."
+    )
     invalid_title: str = "This link does not work"
     invalid_text: str = (
         "It may have been cut off or changed on its way. Please use the link in the newest mail that you have."
@@ -41,7 +45,7 @@ class Words:
 class View:
     """What a page has to show. ``button`` sends a form that has ``action`` as the field "action"; "" for none.
 
-    ``kind`` is confirm, done, undone, invalid, refused or away; ``address`` and ``list`` are empty for the last three.
+    ``kind`` is confirm, done, undone, kept, invalid, refused or away; ``address`` and ``list`` are empty for the last three.
     """
 
     kind: str

@@ -15,6 +15,7 @@ from mailqueue.bulk.unsubscribe import Unsubscribe
 from mailqueue.bulk.web import BODY_LIMIT, Unsubscriptions, asgi_app, wsgi_app
 from mailqueue.bulk.webpage import PAGE_POLICY, Words
 from mailqueue.errors import ImproperlyConfigured
+from mailqueue.ledger.suppressions import Suppression
 from mailqueue.testing.watched import WatchedLedger
 
 ADDRESS = "ann@example.com"
@@ -104,7 +105,16 @@ def test_to_look_at_the_page_changes_nothing(ask, ledger, path, mount):
 
 @pytest.mark.parametrize(
     ("content_type", "body"),
-    [(FORM, ONE_CLICK), (f"{FORM}; charset=utf-8", ONE_CLICK + b"&x=y"), ("", ONE_CLICK), (MULTIPART, ONE_CLICK_PARTS)],
+    [
+        (FORM, ONE_CLICK),
+        (f"{FORM}; charset=utf-8", ONE_CLICK + b"&x=y"),
+        ("", ONE_CLICK),
+        (MULTIPART, ONE_CLICK_PARTS),
+        ('Multipart/Form-Data; charset=utf-8; boundary="x"', b"preamble\r\n" + ONE_CLICK_PARTS),
+        (MULTIPART, ONE_CLICK_PARTS.replace(b'"', b"").replace(b"\r\n", b"\n").replace(b"C", b"c")),
+        (MULTIPART, b'--x\r\nContent-Disposition: form-data; name="a"; x=y\r\n\r\nb\r\n' + ONE_CLICK_PARTS),
+        (MULTIPART, ONE_CLICK_PARTS.replace(b"\r\n\r\n", b"\r\nContent-Type: text/plain\r\n\r\n")),
+    ],
 )
 def test_one_click_unsubscribes_and_is_told_200(ask, ledger, content_type, body):
     answer = ask("POST", f"/{TOKEN}", content_type, body)
@@ -135,10 +145,25 @@ def test_the_button_of_each_page_leads_on(ask, ledger):
     assert suppressed(ledger)
 
 
-def test_to_subscribe_again_takes_nothing_else_off(ask, ledger):
-    ask("POST", f"/{UNSUBSCRIBE.token('', ADDRESS)}", FORM, ONE_CLICK)
-    ask("POST", f"/{TOKEN}", FORM, b"action=subscribe")
-    assert suppressed(ledger).list == ""
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Suppression(ADDRESS, "", "unsubscribed"),
+        Suppression("@example.com", "news"),
+        Suppression("@example.com", "news", "unsubscribed"),
+        Suppression(ADDRESS, "news", "complaint"),
+        Suppression(ADDRESS, "", "refused"),
+    ],
+)
+def test_to_subscribe_again_takes_nothing_else_off(ask, ledger, entry):
+    """Whoever has a link could otherwise undo what was entered for a complaint."""
+    ledger.suppressions.add([entry])
+    ask("POST", f"/{TOKEN}", FORM, ONE_CLICK)
+    answer = ask("POST", f"/{TOKEN}", FORM, b"action=subscribe")
+    assert "You are still unsubscribed" in answer["body"]
+    assert "<form" not in answer["body"]
+    left = suppressed(ledger)
+    assert (left.key, left.list, left.reason) == (entry.key, entry.list, entry.reason)
 
 
 def test_who_leaves_all_mail_is_told_so(ask, ledger):
@@ -166,6 +191,9 @@ def test_a_token_that_is_none_is_not_found(ask, ledger, path, method):
         (FORM, b"List-Unsubscribe=no"),
         (MULTIPART, b"--y\r\n"),
         ("multipart/form-data", b"x"),
+        (MULTIPART, b'--x\r\nContent-Disposition: form-data; name="a"; name*0=b\r\n\r\nc\r\n--x--'),
+        (MULTIPART, ONE_CLICK_PARTS.replace(b"name=", b"filename=")),
+        (MULTIPART, ONE_CLICK),
         (FORM, b"\xff%ff=&&;"),
     ],
 )
@@ -184,6 +212,7 @@ def test_head_has_the_fields_of_get_and_no_body(ask):
     head, get = ask("HEAD", f"/{TOKEN}"), ask("GET", f"/{TOKEN}")
     assert (head["status"], head["headers"], head["body"]) == (200, get["headers"], "")
     assert ask("HEAD", "/no")["status"] == 404
+    assert ask("HEAD", f"/{TOKEN}", "", b"x" * BODY_LIMIT * 2)["body"] == ""
 
 
 def test_a_body_that_is_too_long_is_not_read(ask, ledger):
@@ -227,9 +256,10 @@ def test_pages_are_kept_to_themselves(ask, request_):
 
 
 def test_what_a_token_holds_is_no_html(ask):
-    answer = ask("GET", f"/{UNSUBSCRIBE.token('news', '<script>{list}@example.com')}")
+    token = UNSUBSCRIBE.token("news", '"<script>{list}"@example.com')
+    answer = ask("GET", f"/{token}")
     assert "<script>" not in answer["body"]
-    assert "&lt;script&gt;" in answer["body"]
+    assert "to &quot;&lt;script&gt;{list}&quot;@example.com?" in answer["body"]
 
 
 def test_words_titles_and_pages_are_your_own(ledger):
