@@ -17,9 +17,7 @@ from mailqueue.producer import get_producer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from mailqueue.ledger.base import Ledger
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "Imported",
@@ -61,12 +59,17 @@ def unsuppress(entry: str, list: str = "") -> bool:  # noqa: A002 - the field's 
 
 def is_suppressed(address: str, list: str = "") -> Suppression | None:  # noqa: A002 - the field's name
     """Why ``address`` gets nothing of ``list``; None if it does. Raises as ``suppress``."""
-    return suppressed(get_producer().ledger, [normalise(address)], list_of(list)).get(normalise(address))
+    return suppressed([address], list).get(address)
 
 
-def suppressed(ledger: Ledger, addresses: Sequence[str], list: str = "") -> Mapping[str, Suppression]:  # noqa: A002
-    """Which of ``addresses`` get nothing of ``list``, and by which entry; one call, whatever their number."""
-    return ledger.suppressions.find(addresses, list=list)
+def suppressed(addresses: Iterable[str], list: str = "") -> Mapping[str, Suppression]:  # noqa: A002 - the field's name
+    """Which of ``addresses`` get nothing of ``list``, as they were given, and by which entry; one call for all of them.
+
+    Raises as ``suppress``.
+    """
+    keys = {address: normalise(address) for address in addresses}
+    found = get_producer().ledger.suppressions.find([*dict.fromkeys(keys.values())], list=list_of(list))
+    return {address: found[key] for address, key in keys.items() if key in found}
 
 
 def entries(list: str | None = None) -> Iterator[Suppression]:  # noqa: A002 - the field's name

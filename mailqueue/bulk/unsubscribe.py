@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
 from mailqueue import conf
+from mailqueue.bulk.address import bare
+from mailqueue.conf.consent import Keys
 from mailqueue.errors import ImproperlyConfigured, InvalidToken
+from mailqueue.ledger.suppressions import list_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +32,7 @@ _LONGEST: Final = 480
 
 
 class Subscription(NamedTuple):
-    """What a token stands for: ``address``, as it was written to, on ``list``."""
+    """What a token stands for: ``address``, bare, in the case in which it was written to, on ``list``."""
 
     list: str
     address: str
@@ -64,14 +67,18 @@ class Unsubscribe:
         mailto: An address that takes requests by mail, for what knows no https; the token is in their subject.
 
     Raises:
-        ImproperlyConfigured: There is no key.
+        ImproperlyConfigured: There is no key, or one that could be guessed.
     """
 
     def __init__(self, url: str, keys: Sequence[str], *, mailto: str = "") -> None:
         if not keys:
             raise ImproperlyConfigured("MAILQUEUE_UNSUBSCRIBE_KEYS has no key; set one of 22 characters or more")
+        try:
+            known = Keys().take(keys)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"MAILQUEUE_UNSUBSCRIBE_KEYS: {error}") from None
         self._base = f"{url.rstrip('/')}/"
-        self._keys = [_Key.of(key) for key in keys]
+        self._keys = [_Key.of(key) for key in known]
         self._mailto = quote(mailto, safe="@.+-_")
 
     @classmethod
@@ -89,8 +96,15 @@ class Unsubscribe:
         return f"<Unsubscribe {self._base} with {len(self._keys)} keys>"
 
     def token(self, list: str, address: str) -> str:  # noqa: A002 - the field's name
-        """The token by which ``address`` leaves ``list`` ("": all bulk mail). The same one each time."""
-        plain = f"{list}\0{address}".encode()
+        """The token by which ``address`` leaves ``list`` ("": all bulk mail). The same one each time.
+
+        A name beside the address is left out: what is suppressed is what a message goes to.
+
+        Raises:
+            RecipientError: It is no address.
+            InvalidMessage: A list cannot be called so.
+        """
+        plain = f"{list_of(list)}\0{bare(address)}".encode()
         key = self._keys[0]
         tag = key.tag(plain)
         octets = b"".join((_VERSION, tag, key.hide(plain, tag)))
@@ -119,11 +133,14 @@ class Unsubscribe:
         return Subscription(name, address)
 
     def url(self, list: str, address: str) -> str:  # noqa: A002 - the field's name
-        """Where ``address`` leaves ``list``: a page that asks for a confirmation; to be offered in the text as well."""
+        """Where ``address`` leaves ``list``: a page that asks for a confirmation; to be offered in the text as well.
+
+        Raises as ``token()``.
+        """
         return self._base + self.token(list, address)
 
     def headers(self, list: str, address: str) -> dict[str, str]:  # noqa: A002 - the field's name
-        """The fields by which mail clients offer that with one click (RFC 2369, RFC 8058)."""
+        """The fields by which mail clients offer that with one click (RFC 2369, RFC 8058). Raises as ``token()``."""
         token = self.token(list, address)
         way = f"<{self._base}{token}>"
         if self._mailto:

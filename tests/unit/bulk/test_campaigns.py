@@ -135,7 +135,10 @@ def test_a_mistake_of_the_template_with_a_row_names_the_file(queue, tmp_path):
     with pytest.raises(RecipientError) as caught:
         bulk.send(Template(subject="{{ nam }}", text="x"), path)
     assert (caught.value.row, caught.value.file) == (2, str(path))
-    assert [str(error).partition(": subject")[0] for error in caught.value.errors] == [f"{path}, row 2", f"{path}, row 3"]
+    assert [str(error).partition(": subject")[0] for error in caught.value.errors] == [
+        f"{path}, row 2",
+        f"{path}, row 3",
+    ]
     skipped = bulk.send(Template(subject="{{ nam }}", text="x"), path, on_error="skip", dry_run=True)
     assert [error.file for error in skipped.mistakes] == [str(path)] * 2
 

@@ -107,7 +107,10 @@ def test_a_quote_that_is_not_closed():
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        (['a@x.org,"Ann', "b@x.org,Bob", 'c@x.org,"Cy"', "d@x.org,Dan"], "row 2: something follows .*; it goes on to line 4"),
+        (
+            ['a@x.org,"Ann', "b@x.org,Bob", 'c@x.org,"Cy"', "d@x.org,Dan"],
+            "row 2: something follows .*; it goes on to line 4",
+        ),
         (['a@x.org,"Ann', "b@x.org,Bob", "c@x.org,Cy"], "row 2: a double quote is not closed .*; it goes on to line 4"),
         (['a@x.org,"Ann', "b@x.org,Bob", 'c@x.org","Cy"'], "row 2: it has 3 fields.*; it goes on to line 4"),
         (['a@x.org,"Ann', *["b@x.org,Bob"] * 20_000], "row 2: a field has more than 131072 characters; it goes on to"),
