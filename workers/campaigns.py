@@ -1,4 +1,4 @@
-"""The campaigns' messages in a child: made from the cached template, unless the recipient is on the suppression list.
+"""The campaigns' messages in a child: made from the cached template, and given one of the campaign's relays.
 
 Each is rendered once, and goes to the backend as it is. Leaves what becomes of the others to ``drain``.
 """
@@ -22,16 +22,14 @@ from mailqueue.mail.letter import bad_message
 from mailqueue.rate import URGENT_SHARE, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from mailqueue.bulkenvelope import BulkEnvelope
     from mailqueue.ledger.base import Grant, Ledger
     from mailqueue.ledger.rates import Rates, RelayRates
-    from mailqueue.ledger.suppressions import Suppression
     from workers.blobs import BlobCache
     from workers.relays import Relays
 
-__all__ = ["CampaignCache", "Ways", "failure", "suppression_of", "withdrawal"]
+__all__ = ["CampaignCache", "Ways", "failure"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,25 +89,6 @@ class CampaignCache:
             while len(self._ready) > _KEPT:
                 self._ready.popitem(last=False)
         return letters
-
-
-def suppression_of(
-    ledger: Ledger, envelopes: Iterable[tuple[BulkEnvelope, str]]
-) -> Mapping[tuple[str, str], Suppression]:
-    """Which of ``envelopes``, each with the list that it is for, go to suppressed addresses: by list and address."""
-    by_list: dict[str, list[str]] = {}
-    for envelope, name in envelopes:
-        by_list.setdefault(name, []).append(envelope.address)
-    return {
-        (name, address): suppression
-        for name, addresses in by_list.items()
-        for address, suppression in ledger.suppressions.find(addresses, list=name).items()
-    }
-
-
-def withdrawal(grant: Grant, suppression: Suppression) -> Settlement:
-    """The settlement of a message that is not sent for a suppression."""
-    return Settlement(grant.id, State.CANCELLED, grant.results, reason=f"suppressed: {suppression.reason}")
 
 
 def failure(grant: Grant, address: str, error: Exception) -> Settlement:

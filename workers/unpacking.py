@@ -1,7 +1,7 @@
 """From claimed messages to attempts: each envelope becomes the message that is sent, or its message is settled here.
 
 What cannot be read is held, with the reason; what meets a bug of ours waits until somebody can be expected to have
-mended that; a campaign's message is rendered, and not sent at all to a suppressed address.
+mended that; a campaign's message is rendered, and bulk mail is not sent to suppressed addresses.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from mailqueue.ledger.states import State
 from mailqueue.mail.render import fix
 from workers import deliver
 from workers.batch import Attempt, Batch
-from workers.campaigns import failure, suppression_of, withdrawal
+from workers.campaigns import failure
 from workers.journal import FULL
+from workers.suppressed import Asked, withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +64,8 @@ def unpack_all(process: Process, batch: Batch, opened: Sequence[Opened]) -> list
     opened = [each for each in opened if batch.holds(each.grant.id)]
     campaigns: dict[str, Letters] = {}
     if any(isinstance(each.envelope, BulkEnvelope) for each in opened):
-        opened = _without_suppressed(process, batch, _with_campaign(process, batch, opened, campaigns), campaigns)
+        opened = _with_campaign(process, batch, opened, campaigns)
+    opened = _without_suppressed(process, batch, opened, campaigns)
     hashes = [key for each in opened for key in each.parts]
     blobs = process.surely(process.blobs.get, hashes) if hashes else {}
     probing: set[str] = set()
@@ -140,7 +142,7 @@ def _with_campaign(
     """Those whose campaign can be read, or that have none; ``campaigns`` gets what makes the messages of each."""
     kept = []
     for each in opened:
-        name = getattr(each.envelope, "campaign", "")
+        name = _campaign_of(each.envelope)
         if name and name not in campaigns:
             try:
                 campaigns[name] = process.surely(process.campaigns.letters, name)
@@ -163,30 +165,30 @@ def _with_campaign(
 def _without_suppressed(
     process: Process, batch: Batch, opened: Sequence[Opened], campaigns: Mapping[str, Letters]
 ) -> Sequence[Opened]:
-    """Settle the messages to suppressed addresses; looked up now, for whoever left the list after they were enqueued.
-
-    What is in the urgent lane is no bulk mail, whatever made it.
-    """
+    """Settle what goes to suppressed addresses alone, and let the rest of it go to the others."""
     if batch.lane == "urgent":
         return opened
-    bulk = [each.envelope for each in opened if isinstance(each.envelope, BulkEnvelope)]
-    named = [(envelope, campaigns[envelope.campaign].spec.list) for envelope in bulk]
-    suppressed = process.surely(suppression_of, process.ledger, named)
-    if not suppressed:
+    asked = [
+        Asked(grant, envelope.recipients(), campaigns[name].spec.list if (name := _campaign_of(envelope)) else "")
+        for grant, envelope, _ in opened
+        if batch.lane == "bulk" or _campaign_of(envelope)
+    ]
+    answers = process.surely(withheld, process.ledger, asked) if asked else {}
+    if not answers:
         return opened
-    kept, settlements = [], []
-    for each in opened:
-        envelope = each.envelope
-        found = None
-        if isinstance(envelope, BulkEnvelope):
-            found = suppressed.get((campaigns[envelope.campaign].spec.list, envelope.address))
-        if found is None:
-            kept.append(each)
-        else:
-            settlements.append(withdrawal(each.grant, found))
+    settlements = [answer for answer in answers.values() if isinstance(answer, Settlement)]
     _settle(process, batch, settlements)
-    logger.info("action=suppressed messages=%d", len(settlements))
+    logger.info("action=suppressed messages=%d in_part=%d", len(settlements), len(answers) - len(settlements))
+    kept = []
+    for each in opened:
+        answer = answers.get(each.grant.id, each.grant)
+        if not isinstance(answer, Settlement):
+            kept.append(each._replace(grant=answer))
     return kept
+
+
+def _campaign_of(envelope: AnyEnvelope) -> str:
+    return envelope.campaign if isinstance(envelope, BulkEnvelope) else ""
 
 
 def _rendered(letters: Letters, envelope: BulkEnvelope) -> Any:

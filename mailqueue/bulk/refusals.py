@@ -9,6 +9,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mailqueue import conf
+from mailqueue.bulk.address import normalise
+from mailqueue.errors import RecipientError
 from mailqueue.ledger.suppressions import Suppression
 from mailqueue.outcome import Result, Verdict
 
@@ -71,10 +73,19 @@ def after_refusal(
         if result.verdict is Verdict.REFUSED and (code := code_of(result.reply, (stages or {}).get(address, ""), codes))
     }
     enough: int = conf.get("MAILQUEUE_SUPPRESS_AFTER")
+    refused = {key: code for address, code in refused.items() if (key := _key(address))}
     if refused and enough > 1:
         counts = ledger.suppressions.refused([*refused], campaign, within=WITHIN)
-        refused = {address: code for address, code in refused.items() if counts[address] >= enough}
+        refused = {key: code for key, code in refused.items() if counts[key] >= enough}
     if not refused:
         return 0
-    entries = [Suppression(address, reason="refused", source=f"{code} {campaign}") for address, code in refused.items()]
+    entries = [Suppression(key, reason="refused", source=f"{code} {campaign}") for key, code in refused.items()]
     return ledger.suppressions.add(entries)
+
+
+def _key(address: str) -> str:
+    """The address by which a recipient is suppressed, who may be written with a name; "" for what is none."""
+    try:
+        return normalise(address)
+    except RecipientError:
+        return ""

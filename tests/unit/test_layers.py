@@ -66,7 +66,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("the operator's hands", "mailqueue.cli mailqueue.__main__"),
     (
         "a worker's means",
-        "workers.stop workers.signed workers.retry workers.relays workers.pace workers.batch workers.blobs workers.campaigns workers.evidence workers.tap",
+        "workers.stop workers.signed workers.retry workers.relays workers.pace workers.batch workers.blobs workers.campaigns workers.evidence workers.suppressed workers.tap",
     ),
     ("a worker's connections", "workers.connections workers.backends workers.keeper"),
     ("one process of a worker", "workers.process"),

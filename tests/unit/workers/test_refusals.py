@@ -32,6 +32,12 @@ def test_of_several_recipients_those_refused_are_meant(process, queue, backend, 
     assert suppressed(process) == ["ann@example.com"]
 
 
+def test_a_name_beside_the_address_is_no_part_of_it(process, queue, backend, gone):
+    backend.answers["Ann A. <Ann@example.com>"] = gone
+    drain(queue(message("Ann A. <Ann@example.com>"), lane="bulk"), process)
+    assert suppressed(process) == ["ann@example.com"]
+
+
 def test_it_is_told_without_an_address(process, queue, backend, gone, caplog):
     caplog.set_level(logging.INFO)
     backend.answers["ann@example.com"] = gone
