@@ -181,16 +181,14 @@ class _Plan:
         ledger = get_producer().ledger
         if self._terms.campaign is not None and self._is_complete(ledger):
             return Campaign(self.id)
-        tried = not self._skip and _can_be_read_twice(source)
-        if tried:
-            self._try(source, progress)
-        made = self._create(ledger, _width(source))
+        tried = None if self._skip or not _can_be_read_twice(source) else self._try(source, progress).loaded
+        made = self._create(ledger, width_for(_expected(source) if tried is None else tried.read))
         if made.state is not CampaignState.LOADING:  # by another call, meanwhile
             return Campaign(self.id)
         present = 0 if made.new else ledger.campaigns.get(self.id).chunks
         loader = self._loader(ledger, source, progress, present=present)
         try:
-            loader.load(reading.read(source, on_error=loader.mistaken), tried=tried)
+            loader.load(reading.read(source, on_error=loader.mistaken), tried=tried is not None)
         except RecipientError:
             with suppress(LedgerUnavailable, IllegalTransition):  # what is loading sends nothing in any case
                 ledger.campaigns.cancel(self.id)
@@ -289,10 +287,9 @@ def _can_be_read_twice(source: Any) -> bool:
     return isinstance(source, Sequence | Mapping)
 
 
-def _width(source: Any) -> int:
-    """How much the index of the campaign is to be divided, by how many recipients there may be."""
+def _expected(source: Any) -> int:
+    """How many recipients there may be, by what is known before they are read; 0: nobody knows."""
     if isinstance(source, str | PathLike):
         with suppress(OSError):
-            expected = Path(source).stat().st_size // _SHORTEST_ROW
-            return width_for(expected)
-    return width_for(length_hint(source))
+            return Path(source).stat().st_size // _SHORTEST_ROW
+    return length_hint(source)

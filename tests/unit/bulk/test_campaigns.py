@@ -30,6 +30,7 @@ from mailqueue.errors import (
     WireError,
 )
 from mailqueue.ledger.suppressions import Suppression
+from mailqueue.producer import get_producer
 from mailqueue.testing import MemoryQueue
 from workers.campaigns import CampaignCache
 
@@ -63,6 +64,24 @@ def test_each_recipient_gets_a_message_of_their_own(queue):
     status = campaign.status()
     assert (status.state, status.counts["sent"], status.done) == (CampaignState.FINISHED, 450, 1.0)
     assert status.ended_at
+
+
+def test_how_the_index_is_divided_goes_by_the_dry_run_if_there_was_one(queue, tmp_path, monkeypatch):
+    """A file's size says little: these rows are long."""
+    path = tmp_path / "people.csv"
+    path.write_text("email,name,code\n" + "".join(f"{a},{d['name']},{'9' * 2000}\n" for a, d in people(40)))
+    ledger, widths = get_producer().ledger, []
+    create = ledger.campaigns.create
+
+    def noted(*arguments, **options):
+        widths.append(options["width"])
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(ledger.campaigns, "create", noted)
+    bulk.send(TEMPLATE, path)
+    bulk.send(TEMPLATE, path, on_error="skip")
+    bulk.send(TEMPLATE, iter(people(3)))
+    assert widths == [0, 1, 2]
 
 
 def test_its_messages_say_what_bulk_mail_must_say(queue):
