@@ -156,7 +156,7 @@ SETTLEMENT_STATES = frozenset(
     {State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.UNKNOWN, State.HELD, State.SENDING, State.CANCELLED}
 )
 
-_ANSWERED = frozenset({State.SENT, State.PARTIAL, State.FAILED})
+_ANSWERED = frozenset({State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED})
 
 #: What an operator may say of a message whose answer was lost.
 RESOLUTIONS = frozenset({State.SENT, State.PARTIAL, State.FAILED, State.DEFERRED, State.HELD})
@@ -184,7 +184,10 @@ def short(reason: str, octets: int = REASON_OCTETS) -> str:
 
 
 def reason_of(settlement: Settlement) -> str:
-    """Why, as it is kept. A campaign's message that ends keeps nothing but this, so there it is the relay's reply."""
+    """Why, as it is kept. A campaign's message that ends keeps nothing but this, so there it is the relay's reply.
+
+    So it is of one that is refused for now: who asks about a campaign's recipients is told nothing else either.
+    """
     if "~" in settlement.id and settlement.results and settlement.state in _ANSWERED:
         replies = [each.reply for each in settlement.results.values() if each.verdict is not Verdict.ACCEPTED]
         reply = replies[0] if replies else next(iter(settlement.results.values())).reply

@@ -222,6 +222,21 @@ def test_a_short_record_tells_how_it_ended(bench, state, results, kept):
     assert bench.tallies() == bench.counts() == {state: 1}
 
 
+def test_whoever_is_refused_for_now_is_told_with_the_reply(bench):
+    (message,) = bench.fed(A)
+    later = {"ann@example.com": Result(Verdict.DEFERRED, Reply(450, "4.2.1 the mailbox is busy"))}
+    bench.settled(message, State.DEFERRED, results=later, reason="450 4.2.1", due_in=60)
+    assert recipient(bench) == ("deferred", "450 4.2.1 the mailbox is busy")
+    assert bench.ledger.get(message).results == later
+
+
+def test_one_that_is_only_put_off_keeps_the_reason(bench):
+    (message,) = bench.fed(A)
+    bench.claim(message)
+    bench.ledger.release([message], "t1", due_in=60, reason="waits for a limit")
+    assert recipient(bench) == ("deferred", "waits for a limit")
+
+
 @pytest.mark.parametrize("text", ["x" * 200, "é" * 40, "€" * 30, "x" + "€" * 30, "xx" + "𝄞" * 30, "two\nlines"])
 def test_a_long_reply_is_shortened(bench, text):
     (message,) = bench.fed(A)
