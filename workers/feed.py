@@ -144,8 +144,6 @@ class Feeder(Rounds):
     # -- one campaign
 
     def _round(self, entry: CampaignEntry) -> int:
-        if entry.state is CampaignState.SCHEDULED:
-            return 0
         if entry.state is not CampaignState.RUNNING:  # cancelled or expired, and some of it is parked still
             return self._unpark(entry.id)
         known = self._recall(entry)
@@ -273,7 +271,8 @@ class Feeder(Rounds):
         self._allowances.forget(campaign)
         status = CampaignStatus.of(self._ledger.campaigns.get(campaign))
         counts = " ".join(f"{name}={number}" for name, number in status.counts.items() if number)
-        logger.info("action=campaign_finished campaign=%s total=%d %s", campaign, status.total, counts)
+        level = logging.WARNING if status.counts["waiting"] else logging.INFO  # of a chunk that could not be read
+        logger.log(level, "action=campaign_finished campaign=%s total=%d %s", campaign, status.total, counts)
         if options.on_finish:
             try:
                 import_string(options.on_finish)(status)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from typing import IO, TYPE_CHECKING, Final
 
 from mailqueue.bulk.address import digest
 from mailqueue.bulk.chunks import ChunkBuilder, decode_chunk, encode_recipient, is_again
 from mailqueue.bulk.report import CampaignStatus, RecipientRow
+from mailqueue.errors import WireError
 from mailqueue.producer import get_producer
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from mailqueue.ledger.campaigns import Campaigns
 
 __all__ = ["campaigns", "cancel", "export", "export_csv", "pause", "resume", "retry", "status", "wait"]
+
+logger = logging.getLogger(__name__)
 
 _LOOK: Final = 0.5  # s between two looks at a campaign that is waited for
 
@@ -97,7 +101,8 @@ def _retried(ledger: Campaigns, campaign: str, builder: ChunkBuilder) -> int:
 def export(campaign: str) -> Iterator[RecipientRow]:
     """What became of each recipient so far, in the order in which they were given; 200 at a time are in memory.
 
-    While it is being sent, a row is as it was when it was read, and one may come twice.
+    While it is being sent, a row is as it was when it was read, and one may come twice. A chunk that cannot be read is
+    left out, and is in the log.
 
     Raises:
         CampaignNotFound: before the first row.
@@ -152,13 +157,18 @@ def _rows(ledger: Campaigns, campaign: str) -> Iterator[tuple[str, object, str, 
     number = 0
     while number < (chunks := ledger.get(campaign).chunks):  # it may grow meanwhile, by chunks that repeat others
         for number in range(number + 1, chunks + 1):  # noqa: B020 - where it goes on after the next look
-            yield from _rows_of(ledger, campaign, ledger.chunk(campaign, number))
+            yield from _rows_of(ledger, campaign, number)
 
 
-def _rows_of(ledger: Campaigns, campaign: str, content: bytes) -> Iterator[tuple[str, object, str, str]]:
+def _rows_of(ledger: Campaigns, campaign: str, number: int) -> Iterator[tuple[str, object, str, str]]:
+    content = ledger.chunk(campaign, number)
     if not content or is_again(content):
         return
-    recipients = {digest(address): (address, data) for address, data in decode_chunk(content)}
+    try:
+        recipients = {digest(address): (address, data) for address, data in decode_chunk(content)}
+    except WireError as error:  # who was in it cannot be told any more; the others can
+        logger.warning("action=chunk_unreadable campaign=%s chunk=%d reason=%s", campaign, number, error)
+        return
     found = {entry.digest: entry for entry in ledger.recipients(campaign, list(recipients))}
     for key, (address, data) in recipients.items():
         if entry := found.get(key):

@@ -249,7 +249,7 @@ class Campaigns(abc.ABC):
 
     @abc.abstractmethod
     def live(self) -> list[CampaignEntry]:
-        """Campaigns that want a feeder: scheduled, running, or ended with parked messages to be let go or cancelled.
+        """Campaigns that want a feeder: running, or ended with parked messages to be let go or cancelled.
 
         ``spec`` is left empty. Sets scheduled ones whose start has come to running, and those past their expires_at to
         expired.
@@ -297,7 +297,7 @@ class Campaigns(abc.ABC):
     def finish(self, campaign: str) -> bool:
         """It is finished if it runs and every recipient has come to an end or waits for an operator (unknown, held).
 
-        True for the one call that made it so.
+        True for the one call that made it so. Those of a chunk that could not be read were fed as nobody: they wait on.
         """
 
     # -- operator
@@ -334,5 +334,6 @@ class Campaigns(abc.ABC):
     def sweep(self, limit: int = 100) -> int:
         """Drop some of what is left of campaigns that ended longer than the retention ago, as each tick does.
 
+        One that is loading, and that nobody has added to for so long, is cancelled.
         Goes through ``limit`` names of keys and returns how many: 0 if there is nothing left to do.
         """

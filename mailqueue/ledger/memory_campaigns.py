@@ -70,13 +70,14 @@ class MemoryCampaigns(Campaigns):
             made = Campaign(campaign, spec, lane, tuple(dict.fromkeys(blobs)), now, width)
             made.start_at, made.expires_at = _moment(start_at), _moment(expires_at)
             self._book.campaigns.campaigns[campaign] = made
+            self._book.campaigns.ended[campaign] = now  # unless somebody goes on with it
             for key in made.blobs:
                 self._book.join_blob(key, f"c:{campaign}")
             return Creation(new=True, state=made.state)
 
     def add(self, campaign: str, digests: Sequence[str], content: bytes) -> Addition:
         distinct(digests)
-        with self._call():
+        with self._call() as now:
             found = self._known(campaign)
             if found.state is not _S.LOADING:
                 raise illegal(campaign, found.state, _S.LOADING)
@@ -86,6 +87,7 @@ class MemoryCampaigns(Campaigns):
                 return Addition(found.chunks) if again else Addition(0, known)
             found.index.update(dict.fromkeys(digests, WAITING))
             found.total += len(digests)
+            self._book.campaigns.ended[campaign] = now
             return Addition(found.push("", content))
 
     def start(self, campaign: str) -> CampaignState:
@@ -131,7 +133,7 @@ class MemoryCampaigns(Campaigns):
                 parked = self._parked(found)
                 if found.ended and not parked:
                     book.live.discard(name)
-                elif found.state is not _S.PAUSED:
+                elif found.state not in {_S.SCHEDULED, _S.PAUSED}:
                     answer.append(self._entry(found, now, spec=b""))
             return answer
 
@@ -192,7 +194,9 @@ class MemoryCampaigns(Campaigns):
             found = self._find(campaign)
             if found is None or found.state is not _S.RUNNING:
                 return False
-            if found.waiting or found.under_way or self._parked(found):
+            if found.waiting and found.queues:
+                return False
+            if found.under_way or self._parked(found):
                 return False
             self._end(found, _S.FINISHED, now)
             return True
@@ -245,6 +249,9 @@ class MemoryCampaigns(Campaigns):
         if not due:
             return 0
         found = book.campaigns[due[0][1]]
+        if found.state is _S.LOADING:  # nobody has added to it for so long
+            self._end(found, _S.CANCELLED, now)
+            return 1
         if self._parked(found):
             return self.let_go(found, limit, now)
         names: int = found.chunks + 64**found.width
@@ -286,6 +293,7 @@ class MemoryCampaigns(Campaigns):
                 self._end(found, wanted, now)
             else:
                 found.state = wanted
+                self._book.campaigns.ended.pop(campaign, None)
                 self._book.campaigns.live.add(campaign)
             return wanted
 

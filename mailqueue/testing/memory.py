@@ -14,6 +14,7 @@ from kombu.connection import Connection
 
 from mailqueue import conf, mail
 from mailqueue.lanes import LANES, queue_name
+from mailqueue.ledger.campaigns import CampaignState
 from mailqueue.ledger.open import kept_in_memory
 from mailqueue.ledger.states import State
 from mailqueue.mail.mailers import import_string
@@ -213,11 +214,11 @@ class MemoryQueue:
 
     def _starts(self) -> list[float]:
         """When a campaign starts, or may go on after its quiet hours, which are looked at every minute."""
+        campaigns = self._watched.campaigns
         starts = [entry.due_at for entry in self._watched.schedules.all()]
-        for campaign in self._watched.campaigns.live():
-            later = campaign.start_at if campaign.start_at > self.now() else self.now() + _LOOK
-            starts.append(later)
-        return starts
+        starts += [self.now() + _LOOK for _ in campaigns.live()]
+        entries = map(campaigns.get, campaigns.ids())
+        return starts + [entry.start_at for entry in entries if entry.state is CampaignState.SCHEDULED]
 
     # -- the worker
 

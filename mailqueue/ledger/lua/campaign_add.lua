@@ -24,4 +24,5 @@ end
 
 local added = push(key, "", content)
 call("HINCRBY", key, "total", number)
+call("ZADD", PREFIX .. "campaigns:ended", now, c.name)
 return {"added", added}

@@ -26,6 +26,7 @@ call(
   expires_at, "width", width, "total", 0, "chunks", 0, "blobs", table.concat(blobs, " ")
 )
 call("ZADD", PREFIX .. "campaigns", now, name)
+call("ZADD", PREFIX .. "campaigns:ended", now, name) -- unless somebody goes on with it
 for _, hash in ipairs(blobs) do
   call("SADD", users(hash), "c:" .. name)
   call("PERSIST", blob(hash))

@@ -1,10 +1,11 @@
 -- needs: common campaign moves campaigns
--- The campaigns that want a feeder, having started those whose time has come and ended those past theirs.
+-- The campaigns that want a feeder, having started those whose time has come and ended those past theirs. Those that
+-- rest until later are not looked at: there may be thousands.
 -- Reply: an entry of each; see entry_of().
 
 even_when_full()
 local entries = {}
-local names = call("SMEMBERS", PREFIX .. "campaigns:live")
+local names = call("ZRANGEBYSCORE", PREFIX .. "campaigns:live", "-inf", now)
 table.sort(names)
 for _, name in ipairs(names) do
   local key = key_of(name)
@@ -15,10 +16,14 @@ for _, name in ipairs(names) do
     state, v[4] = "expired", now
   elseif state == "scheduled" and start_at <= now then
     call("HSET", key, "state", "running")
+    look_at(name, 0)
+    state = "running"
   end
   if not state or tonumber(v[4] or 0) > 0 and call("EXISTS", key .. ":parked") == 0 then
-    call("SREM", PREFIX .. "campaigns:live", name)
-  elseif state ~= "paused" then
+    call("ZREM", PREFIX .. "campaigns:live", name)
+  elseif state == "scheduled" or state == "paused" then -- restored, or the clock was set back
+    look_at(name, rests_until(state, start_at, expires_at))
+  else
     entries[#entries + 1] = entry_of(key, name)
   end
 end

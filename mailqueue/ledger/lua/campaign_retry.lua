@@ -38,7 +38,7 @@ bulk().tally(c, "failed", -number)
 if c.state == "finished" then
   call("HSET", key, "state", "running", "ended", 0)
   call("ZREM", PREFIX .. "campaigns:ended", name)
-  call("SADD", PREFIX .. "campaigns:live", name)
+  look_at(name, 0)
 end
 finish()
 return {"done"}

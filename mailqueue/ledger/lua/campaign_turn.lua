@@ -5,7 +5,7 @@
 local name, key, verb = ARGV[FIRST], key_of(ARGV[FIRST]), ARGV[FIRST + 1]
 
 even_when_full()
-local v = call("HMGET", key, "state", "start_at")
+local v = call("HMGET", key, "state", "start_at", "expires_at")
 local state = v[1]
 if not state then return {"missing"} end
 local running = tonumber(v[2]) <= now and "running" or "scheduled"
@@ -29,6 +29,7 @@ if wanted == "cancelled" and state ~= wanted then
   end_campaign(key, name, wanted)
 elseif state ~= wanted then
   call("HSET", key, "state", wanted)
-  call("SADD", PREFIX .. "campaigns:live", name)
+  call("ZREM", PREFIX .. "campaigns:ended", name)
+  look_at(name, rests_until(wanted, tonumber(v[2]), tonumber(v[3])))
 end
 return {"done", wanted}

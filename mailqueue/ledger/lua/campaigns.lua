@@ -23,10 +23,25 @@ end
 
 local function digests_in(text) return string.gmatch(text, "[^\n]+") end
 
+-- When a campaign is to be looked at next by feeders: one that rests costs none of them anything until then.
+local function look_at(name, moment) call("ZADD", PREFIX .. "campaigns:live", moment, name) end
+
+-- The moment for one that has come to this state: its start, or its expires_at.
+local function rests_until(state, start_at, expires_at)
+  if state ~= "scheduled" and state ~= "paused" then return 0 end
+  local ends = expires_at > 0 and expires_at or "+inf"
+  if state == "paused" then return ends end
+  return expires_at > 0 and math.min(start_at, expires_at) or start_at
+end
+
 local function end_campaign(key, name, state)
   call("HSET", key, "state", state, "ended", now)
   call("ZADD", PREFIX .. "campaigns:ended", now, name)
-  if call("EXISTS", key .. ":parked") == 0 then call("SREM", PREFIX .. "campaigns:live", name) end
+  if call("EXISTS", key .. ":parked") == 0 then
+    call("ZREM", PREFIX .. "campaigns:live", name)
+  else
+    look_at(name, 0)
+  end
 end
 
 -- Its messages by state, as name and number in turn; how many recipients those are; how many will end by themselves.
@@ -99,6 +114,10 @@ local function sweep_campaigns(limit)
   if not name then return 0 end
   local c = bulk().named(name)
   if not c then return call("ZREM", PREFIX .. "campaigns:ended", name) end
+  if c.state == "loading" then -- nobody has added to it for so long
+    end_campaign(c.key, name, "cancelled")
+    return 1
+  end
   if call("EXISTS", PREFIX .. c.parked) == 1 then return let_go(c, limit) end
   local v = call("HMGET", c.key, "chunks", "swept", "blobs")
   local chunks, swept = tonumber(v[1] or 0), tonumber(v[2] or 0)
@@ -117,7 +136,7 @@ local function sweep_campaigns(limit)
   leave_blobs({id = "c:" .. name, blobs = #hashes, hashes = hashes})
   drop(c.key .. ":queues")
   drop(c.key)
-  call("SREM", PREFIX .. "campaigns:live", name)
+  call("ZREM", PREFIX .. "campaigns:live", name)
   call("ZREM", PREFIX .. "campaigns:ended", name)
   call("ZREM", PREFIX .. "campaigns", name)
   return last - swept + 1

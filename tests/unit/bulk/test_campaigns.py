@@ -80,7 +80,7 @@ def test_how_the_index_is_divided_goes_by_the_dry_run_if_there_was_one(queue, tm
     monkeypatch.setattr(ledger.campaigns, "create", noted)
     bulk.send(TEMPLATE, path)
     bulk.send(TEMPLATE, path, on_error="skip")
-    bulk.send(TEMPLATE, iter(people(3)))
+    bulk.send(TEMPLATE, (person for person in people(3)))
     assert widths == [0, 1, 2]
 
 
@@ -361,6 +361,15 @@ def test_what_became_of_each_recipient_can_be_exported(queue):
     assert lines[0] == "address,state,reply"
     assert lines[1].startswith("p0@example.com,sent")
     assert lines[2] == "p1@example.com,failed,554 5.7.1 too many links"
+
+
+def test_a_chunk_that_cannot_be_read_hides_no_others_from_the_export(queue, monkeypatch, caplog):
+    campaign = bulk.send(TEMPLATE, people(450))
+    ledger = get_producer().ledger.campaigns
+    chunk = ledger.chunk
+    monkeypatch.setattr(ledger, "chunk", lambda name, number: b"=no" if number == 2 else chunk(name, number))
+    assert len(list(campaign.export())) == 250
+    assert f"action=chunk_unreadable campaign={campaign.id} chunk=2" in caplog.text
 
 
 def test_quiet_hours_are_kept(queue):

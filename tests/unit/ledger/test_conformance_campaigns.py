@@ -170,10 +170,10 @@ def test_a_feeder_that_comes_too_late_is_told_nothing(campaigns):
 
 def test_it_starts_when_its_time_has_come(bench, campaigns):
     bench.campaign(A, start_at=bench.clock.now() + 60)
-    assert [each.state for each in campaigns.live()] == [CampaignState.SCHEDULED]
+    assert campaigns.live() == []
     assert campaigns.take("news", "w:1") is None
     bench.jump(59.5)
-    assert [each.state for each in campaigns.live()] == [CampaignState.SCHEDULED]
+    assert campaigns.live() == []
     bench.jump(0.5)
     assert [(each.state, each.spec) for each in campaigns.live()] == [(CampaignState.RUNNING, b"")]
     assert campaigns.take("news", "w:1")
@@ -335,6 +335,16 @@ def test_it_waits_for_what_is_parked(bench, campaigns):
     assert not campaigns.finish("news")
 
 
+def test_it_does_not_wait_for_recipients_whom_nobody_can_feed(bench, campaigns):
+    """Those of a chunk that could not be read: it was fed, and made no messages."""
+    bench.campaign(A)
+    campaigns.take("news", "w:1")
+    assert not campaigns.finish("news")
+    assert campaigns.fed("news", 1, "w:1")
+    assert campaigns.finish("news")
+    assert bench.tallies() == {"waiting": 1}
+
+
 def test_those_who_failed_are_taken_up_again_and_nobody_else(bench, campaigns):
     first, second = bench.fed(A, B)
     bench.settled(first, State.FAILED)
@@ -380,6 +390,33 @@ def test_after_its_retention_nothing_is_left_of_it(bench, campaigns):
     with pytest.raises(MessageNotFound):
         bench.ledger.get(message)
     assert campaigns.create("news", b"another").new
+
+
+def test_one_that_nobody_goes_on_loading_is_cancelled_and_swept(bench, campaigns):
+    campaigns.create("empty", b"spec", width=0)
+    bench.jump(RETENTION / 2)
+    campaigns.create("news", b"spec", width=0)
+    bench.jump(RETENTION / 2)
+    campaigns.add("news", [A], b"one")
+    bench.live(2)
+    assert [campaigns.get(name).state for name in ("empty", "news")] == [CampaignState.CANCELLED, CampaignState.LOADING]
+    bench.jump(RETENTION)
+    bench.live(3)
+    assert campaigns.get("news").state is CampaignState.CANCELLED
+    bench.jump(RETENTION)
+    bench.live(3)
+    assert campaigns.ids() == []
+
+
+def test_one_that_has_started_is_not_given_up(bench, campaigns):
+    bench.campaign(A, start_at=bench.clock.now() + 3 * RETENTION)
+    for verb in ("pause", "resume"):
+        getattr(campaigns, verb)("news")
+        bench.jump(RETENTION)
+        bench.live(2)
+    bench.jump(RETENTION)
+    assert [each.id for each in campaigns.live()] == ["news"]
+    assert campaigns.take("news", "w:1")
 
 
 def test_ticks_sweep_what_is_parked_in_one_that_was_cancelled(bench, campaigns):

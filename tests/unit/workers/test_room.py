@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from mailqueue import conf
@@ -11,7 +9,7 @@ from mailqueue.bulk.address import digest
 from mailqueue.bulk.chunks import decode_chunk, encode_chunk, encode_recipient
 from mailqueue.bulk.spec import CampaignSpec, encode_spec
 from mailqueue.bulk.template import Template
-from mailqueue.ledger.campaigns import CampaignEntry, CampaignState
+from mailqueue.ledger.campaigns import CampaignEntry, CampaignState, message_of
 from mailqueue.ledger.memory import MemoryLedger
 from mailqueue.publisher import Publisher
 from workers.feed import Feeder
@@ -196,11 +194,16 @@ def test_a_campaign_whose_options_nobody_can_read_harms_no_other(ledger, feeder,
 
 
 def test_a_chunk_that_nobody_can_read_is_left_behind(ledger, feeder, caplog):
-    campaign(ledger, [])
-    ledger.campaigns.create("d", encode_spec(CampaignSpec(template=Template(subject="s", text="t"))))
-    ledger.campaigns.add("d", [digest("a@example.com")], b"=garbage")
-    ledger.campaigns.start("d")
-    assert feeder.once() == 0
-    assert "action=chunk_unreadable campaign=d chunk=1" in caplog.text
-    assert ledger.campaigns.get("d").queues == ()
-    assert dataclasses.asdict(ledger.campaigns.get("d"))["counts"] == {"waiting": 1}
+    """Those after it are fed, and the campaign ends, saying how many it has not found."""
+    ledger.campaigns.create("c", encode_spec(CampaignSpec(template=Template(subject="s", text="t"))))
+    ledger.campaigns.add("c", [digest("a@example.com")], b"=garbage")
+    ledger.campaigns.add("c", [digest("b@example.com")], encode_chunk([encode_recipient("b@example.com", {})]))
+    ledger.campaigns.start("c")
+    assert feeder.once() == 1
+    assert "action=chunk_unreadable campaign=c chunk=1" in caplog.text
+    feeder.once()
+    assert ledger.campaigns.get("c").state is CampaignState.RUNNING
+    ledger.cancel([message_of("c", digest("b@example.com"))])
+    feeder.once()
+    assert ledger.campaigns.get("c").state is CampaignState.FINISHED
+    assert "campaign=c total=2 waiting=1 cancelled=1" in caplog.text
