@@ -36,7 +36,7 @@ from mailqueue.mail.mailers import import_string
 from mailqueue.producer import Receipt
 from mailqueue.shipment import Packed, Shipment
 from workers.batch import domain_of
-from workers.room import ROOM, Allowances
+from workers.room import ROOM, Allowances, piece
 from workers.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _PART: Final = 500
 #: s between two rounds: while something was fed, and else.
 _BUSY: Final = 0.05
 _IDLE: Final = 0.5
+_CHUNKS: Final = 50  # of one campaign in one round, also where all of them are set aside: the other campaigns wait
 _LATER: Final = 60.0  # s after which a campaign that could not be fed is tried again: it fails the same way as a rule
 _REMEMBERED: Final = 256  # campaigns whose options a feeder keeps
 
@@ -191,24 +192,19 @@ class Feeder(Rounds):
     def _feed_all(self, entry: CampaignEntry, options: Options) -> int:
         """Feed chunks until as much of the campaign is under way as may be."""
         paces = self._allowances.paces(options.relays or ("",))
-        if paces.is_full(entry, self._room):
-            return 0
-        fed = 0
-        under_way = entry.counts.get("queued", 0) + entry.counts.get("sending", 0)
+        room, fed, chunks = paces.room(entry, self._room), 0, 0
         for queue in entry.queues:
             rate = paces.domains.get(queue)
-            while under_way + fed < self._room and not self.stopping:
+            while fed < room and chunks < _CHUNKS and not self.stopping:
                 chunk = self._ledger.campaigns.take(entry.id, self._worker, queue=queue)
                 if chunk is None:
                     break
-                count = self._feed(entry, options, _Part(chunk, queue, rate), paces)
-                if count is None:
-                    break
-                fed += count
+                fed += self._feed(entry, options, _Part(chunk, queue, rate), paces)
+                chunks += 1
         return fed
 
-    def _feed(self, entry: CampaignEntry, options: Options, part: _Part, paces: Paces) -> int | None:
-        """Make messages of recipients of a chunk, and set those aside that have another pace; None: of none, for now.
+    def _feed(self, entry: CampaignEntry, options: Options, part: _Part, paces: Paces) -> int:
+        """Make messages of recipients of a chunk, and set those aside that have another pace; returns of how many.
 
         What is done twice is done once.
         """
@@ -218,11 +214,9 @@ class Feeder(Rounds):
         except WireError as error:
             logger.error("action=chunk_unreadable campaign=%s chunk=%d reason=%s", entry.id, part.chunk.number, error)  # noqa: TRY400 - no traceback wanted
             recipients = []
-        now, later = recipients, {}
+        now, later, rest = recipients, {}, 0.0
         if part.rate is not None:
-            count = self._allowances.piece(entry.id, part.queue, part.rate, len(recipients))
-            if recipients and not count:
-                return None
+            count, rest = piece(part.rate, len(recipients))
             now, later = recipients[:count], {part.queue: recipients[count:]}
         elif not part.queue and paces.domains:
             now, later = _apart(recipients, paces.domains)
@@ -236,6 +230,7 @@ class Feeder(Rounds):
             queue=part.queue,
             kept=_encoded(now, content) if moved else None,
             moved=moved or None,
+            rest=rest,
         )
         return len(now)
 
@@ -268,7 +263,6 @@ class Feeder(Rounds):
         """Nothing is left to be fed: if all has come to its end, say so, once."""
         if not self._ledger.campaigns.finish(campaign):
             return
-        self._allowances.forget(campaign)
         status = CampaignStatus.of(self._ledger.campaigns.get(campaign))
         counts = " ".join(f"{name}={number}" for name, number in status.counts.items() if number)
         level = logging.WARNING if status.counts["waiting"] else logging.INFO  # of a chunk that could not be read

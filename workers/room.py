@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from mailqueue.ledger.campaigns import CampaignEntry
     from mailqueue.ledger.rates import Rates
 
-__all__ = ["AHEAD", "PIECE", "ROOM", "Allowances", "Paces"]
+__all__ = ["AHEAD", "ASIDE", "LEAST", "PIECE_SECONDS", "ROOM", "Allowances", "Paces", "piece"]
 
 #: Messages of one campaign that are queued or being sent, at most: what a fleet sends in a second or two. What is there
 #: when it is paused is set aside, message by message, when its turn comes.
 ROOM: Final = 2000
-#: s of a limited relay's rate that are fed ahead, those that wait for their time included: of mail that is refused for
-#: now, which waits for minutes, so much may be under way that the rate is still made use of.
+#: s of a limited relay's rate that are fed ahead, those that wait for their time included.
 AHEAD: Final = 60.0
-#: Recipients of a domain with a pace of its own that are fed together, or those of 20 s, if these are more.
-PIECE: Final = 50
-_PIECE_SECONDS: Final = 20.0
+#: Messages under way of one campaign, at least, however slow its relay is.
+LEAST: Final = 50
+#: Messages that wait for their time unsent, at most, at relays without a limit: while the relay is in trouble, or for
+#: domains that are slowed. A message takes five times the room of a recipient who waits in a chunk.
+ASIDE: Final = 10_000
+#: s of the rate of a domain with a pace of its own that are fed together, and what of them passes until the next look.
+PIECE_SECONDS: Final = 10.0
+_LATE: Final = 0.25
 _LOOK: Final = 2.0  # s between two looks at the limits in force
 _ANY: Final = frozenset({"", "*"})  # what a pace may be of that is no domain of a name
 
@@ -40,17 +44,26 @@ class Paces:
     relays: float = math.inf
     domains: Mapping[str, float] = field(default_factory=dict)
 
-    def is_full(self, entry: CampaignEntry, room: int) -> bool:
-        """Whether enough of the campaign is under way."""
+    def room(self, entry: CampaignEntry, most: int = ROOM) -> int:
+        """How many more of the campaign may be under way; 0 or less: none.
+
+        Those that were refused for now, and wait for minutes or hours, take nobody's room: their turn has been.
+        """
         counts = entry.counts
         going = counts.get("queued", 0) + counts.get("sending", 0)
-        if going >= room:
-            return True
-        return going + counts.get("deferred", 0) >= max(PIECE, AHEAD * self.relays)
+        aside = max(0, counts.get("deferred", 0) - entry.retried)
+        ahead = max(LEAST, int(AHEAD * self.relays)) if self.relays < math.inf else ASIDE
+        return min(most - going, ahead - going - aside)
+
+
+def piece(rate: float, waiting: int) -> tuple[int, float]:
+    """How many of ``waiting`` recipients of a domain are fed together, at so many a second, and how long it rests then."""
+    count = min(waiting, max(1, int(rate * PIECE_SECONDS)))
+    return count, max(0.0, count / rate - _LATE)
 
 
 class Allowances:
-    """Knows the paces of relays, and shares out the recipients of domains that have one. For one thread.
+    """Knows the paces of relays. For one thread.
 
     Args:
         rates: The accounts of the fleet.
@@ -66,7 +79,6 @@ class Allowances:
         self._clock = clock
         self._limits = LimitsOfRelays()
         self._known: dict[str, tuple[float, Mapping[str, float]]] = {}
-        self._saved: dict[tuple[str, str], tuple[float, float]] = {}  # of a campaign's domain: recipients, and when
 
     def paces(self, relays: Iterable[str]) -> Paces:
         """The paces of a campaign that goes through ``relays``. Raises LedgerUnavailable."""
@@ -83,20 +95,3 @@ class Allowances:
             limited = self._rates.limited(relay, self._limits.of(relay, self._now()))
             self._known[relay] = now, limited
         return limited
-
-    def piece(self, campaign: str, domain: str, rate: float, waiting: int) -> int:
-        """How many of ``waiting`` recipients of ``domain`` are to be fed now, at so many a second; 0: not yet any."""
-        most = max(float(PIECE), rate * _PIECE_SECONDS)
-        now = self._clock()
-        saved, since = self._saved.get((campaign, domain), (most, now))
-        saved = min(most, saved + rate * (now - since))
-        count = min(waiting, int(most))
-        if saved < count:
-            count = 0
-        self._saved[campaign, domain] = saved - count, now
-        return count
-
-    def forget(self, campaign: str) -> None:
-        """The campaign has ended."""
-        for key in [key for key in self._saved if key[0] == campaign]:
-            del self._saved[key]

@@ -68,6 +68,7 @@ class Record:
     asked: State | None = None  # what an operator wants done with it as soon as that can be: cancelled, held
     asked_reason: str = ""
     ends: int | None = None  # when the record does
+    retried: bool = False  # its campaign counts it as one that waits for its next attempt
     member: int = 0  # the campaign whose message it is was made then; 0: it is a message of its own
 
     def is_late(self, now: int) -> bool:

@@ -54,6 +54,7 @@ class Campaign:
     leases: dict[str, tuple[str, int]] = field(default_factory=dict)  # queue -> owner, until
     index: dict[str, str] = field(default_factory=dict)
     tallies: Counter[str] = field(default_factory=Counter)  # messages by state, and "suppressed"
+    retried: int = 0  # of the deferred, those that were tried
 
     @property
     def parked(self) -> str:
@@ -129,13 +130,21 @@ class CampaignBook:
         name = rules.SUPPRESSED if new is State.CANCELLED and record.reason.startswith(rules.SUPPRESSED) else str(new)
         campaign.tallies[str(record.state)] -= 1
         campaign.tallies[name] += 1
+        self._count_retried(campaign, record, new)
         if new in FINAL:
             campaign.end(digest_of(record.id), name, record.reason)
 
     def adopt(self, record: Record, campaign: Campaign) -> None:
         """A message that was restored when its campaign was lost, and that is a recipient's of it now."""
         campaign.tallies[str(record.state)] += 1
+        self._count_retried(campaign, record, record.state)
         if record.state in FINAL:
             campaign.end(digest_of(record.id), str(record.state), record.reason)
         else:
             record.member = campaign.created
+
+    def _count_retried(self, campaign: Campaign, record: Record, state: State) -> None:
+        """Count a message that was refused for now, and waits for its next attempt: its turn has been."""
+        campaign.retried -= record.retried
+        record.retried = state is State.DEFERRED and record.attempts > 0
+        campaign.retried += record.retried

@@ -171,6 +171,7 @@ class CampaignEntry:
     expires_at: float = 0.0
     open_until: float = 0.0  # nothing goes out from then on, until it is set anew; 0.0: no such limit
     parked: int = 0  # messages set aside by a pause or by quiet hours
+    retried: int = 0  # of the deferred, those that were tried: refused for now, or their answer was lost
     queues: tuple[str, ...] = ()  # of chunks still to be fed: "" and domains
     now: float = 0.0  # the store's time of this answer
 
@@ -272,11 +273,13 @@ class Campaigns(abc.ABC):
         queue: str = "",
         kept: bytes | None = None,
         moved: Mapping[str, bytes] | None = None,
+        rest: float = 0.0,
     ) -> bool:
         """The chunk's recipients are messages now: the next one is to follow. False if it was fed already.
 
         ``moved`` are recipients of it that were not fed, because their domain has its own pace: each content becomes a
-        chunk of the queue named so, and ``kept`` replaces what this chunk has.
+        chunk of the queue named so, and ``kept`` replaces what this chunk has. If there is more in ``queue``, nobody
+        takes of it for ``rest`` s, 10 minutes at most.
         """
 
     @abc.abstractmethod

@@ -144,7 +144,9 @@ class MemoryCampaigns(Campaigns):
             if found is None or found.state is not _S.RUNNING or found.stop(now):
                 return None
             holder, until = found.leases.get(queue, ("", 0))
-            if holder not in {"", owner} and now < until <= now + self._book.lease:
+            # A lease that ends later than one from now was given before the clock was set back. One of nobody is a rest.
+            longest = self._book.lease if holder else rules.milliseconds(rules.REST_MAX)
+            if holder != owner and now < until <= now + longest:
                 return None
             numbers = found.queues.get(queue)
             if not numbers:
@@ -161,6 +163,7 @@ class MemoryCampaigns(Campaigns):
         queue: str = "",
         kept: bytes | None = None,
         moved: Mapping[str, bytes] | None = None,
+        rest: float = 0.0,
     ) -> bool:
         rules.nameable(owner)
         with self._call() as now:
@@ -177,6 +180,9 @@ class MemoryCampaigns(Campaigns):
                 found.contents[number] = kept
             for domain, content in (moved or {}).items():
                 found.push(domain, content)
+            pause = min(_moment(rest), rules.milliseconds(rules.REST_MAX))
+            if pause and queue in found.queues:
+                found.leases[queue] = ("", now + pause)
             found.started = found.started or now
             return True
 
@@ -350,6 +356,7 @@ class MemoryCampaigns(Campaigns):
             expires_at=found.expires_at / 1000,
             open_until=found.open_until / 1000,
             parked=self._parked(found),
+            retried=found.retried,
             queues=() if over else tuple(sorted(found.queues)),
             now=now / 1000,
         )

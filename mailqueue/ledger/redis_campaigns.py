@@ -92,11 +92,12 @@ class RedisCampaigns(Campaigns):
         queue: str = "",
         kept: bytes | None = None,
         moved: Mapping[str, bytes] | None = None,
+        rest: float = 0.0,
     ) -> bool:
         rules.nameable(owner)
         chunks = [part for item in (moved or {}).items() for part in item]
         replaced = (0, b"") if kept is None else (1, kept)
-        return bool(self._call("campaign_fed", campaign, number, owner, queue, *replaced, *chunks) == 1)
+        return bool(self._call("campaign_fed", campaign, number, owner, queue, _moment(rest), *replaced, *chunks) == 1)
 
     def set_open_until(self, campaign: str, moment: float) -> None:
         if self._call("campaign_open_until", campaign, _moment(moment)) == 0:
@@ -157,7 +158,7 @@ def _legal(campaign: str, answer: list[Any], wanted: CampaignState | None = None
 
 
 def _entry(answer: list[Any], spec: bytes) -> CampaignEntry:
-    state, lane, total, chunks, *times, name, told, parked, now, queues, tallies = answer
+    state, lane, total, chunks, *times, retried, name, told, parked, now, queues, tallies = answer
     counts = {each.decode(): number for each, number in zip(*[iter(tallies)] * 2, strict=True) if number}
     state = _S(state.decode())
     over = state in {_S.CANCELLED, _S.EXPIRED}
@@ -180,6 +181,7 @@ def _entry(answer: list[Any], spec: bytes) -> CampaignEntry:
         expires_at=expires_at,
         open_until=open_until,
         parked=parked,
+        retried=retried,
         queues=() if over else tuple(sorted(_texts(queues))),
         now=now / 1000,
     )

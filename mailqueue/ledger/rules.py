@@ -106,6 +106,9 @@ REASON_OCTETS = 64
 KEPT_OCTETS = 61
 #: Names of keys that one tick goes through where an ended campaign is dropped: half a millisecond of the store.
 SWEEP_NAMES = 1000
+#: s for which a domain's queue rests after a piece of it was fed, at most: at less than one message in ten minutes more
+#: is fed than sent.
+REST_MAX = 600.0
 #: What the reason begins with of a message that was cancelled because its address is on the suppression list.
 SUPPRESSED = "suppressed"
 

@@ -80,7 +80,10 @@ OPERATIONS = (
 )
 
 #: Constants of ``rules`` in seconds there and in milliseconds in the scripts.
-_TIMES = ("BARRIER_GAP_MAX", "CRASH_WAIT", "LATCHED_WAIT", "OUTAGE", "PROBE_WAIT", "SHIFT", "TICK_GAP", "TICK_GAP_MORE")
+_TIMES = (
+    "BARRIER_GAP_MAX", "CRASH_WAIT", "LATCHED_WAIT", "OUTAGE", "PROBE_WAIT", "REST_MAX", "SHIFT", "TICK_GAP",
+    "TICK_GAP_MORE",
+)  # fmt: skip
 #: Constants of ``rates``, where they have no prefix: in seconds there and in milliseconds in the scripts, and as they are.
 _RATE_TIMES = ("HOLD", "IDLE", "KNOWN", "OBSERVED", "QUIET", "RECOVERY_STEP", "WAIT_HELD")
 _RATE_PLAIN = ("AHEAD", "BURST", "LEAST_SEEN", "LOWEST", "RECOVERY", "SLOTS")

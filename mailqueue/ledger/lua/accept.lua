@@ -82,8 +82,9 @@ local function of_campaigns()
   function r.adopt()
     for id, c in pairs(adopted) do
       local _, digest = bulk().parts_of(id)
-      local v = call("HMGET", message(id), "s", "w")
+      local v = call("HMGET", message(id), "s", "w", "a")
       bulk().tally(c, v[1], 1)
+      bulk().tally_retried(c, v[1], tonumber(v[3] or 0), 1)
       if not bulk().conclude(c, digest, v[1], v[2] or "") then call("HSET", message(id), "m", c.created) end
     end
   end

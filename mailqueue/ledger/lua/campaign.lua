@@ -93,12 +93,19 @@ local function bulk()
     return true
   end
 
+  -- Count a message that was refused for now, and waits for its next attempt: its turn has been.
+  function b.tally_retried(c, state, attempts, number)
+    if state == "deferred" and attempts > 0 then b.tally(c, "retried", number) end
+  end
+
   -- A message of a campaign moves to a state: it is counted there, and how it has ended is kept.
-  function b.moved(m, new, reason)
+  function b.moved(m, new, reason, attempts)
     local state = new
     if new == "cancelled" and string.sub(reason, 1, #SUPPRESSED) == SUPPRESSED then state = "suppressed" end
     b.tally(m.campaign, m.state, -1)
     b.tally(m.campaign, state, 1)
+    b.tally_retried(m.campaign, m.state, m.attempts, -1)
+    b.tally_retried(m.campaign, new, attempts, 1)
     if m.state == "held" then leave(m.campaign.parked, m.id) end
     b.conclude(m.campaign, m.digest, state, reason)
   end

@@ -9,8 +9,9 @@ local c = bulk().named(name)
 if not c or c.state ~= "running" or bulk().stop_of(c) then return false end
 local ends, holder = string.match(call("HGET", c.key, "feed:" .. queue) or "", "^(%d+) (.*)$")
 ends = tonumber(ends or 0)
--- A lease that ends later than one from now was given before the clock was set back.
-if holder and holder ~= owner and now < ends and ends <= now + LEASE then return false end
+-- A lease that ends later than one from now was given before the clock was set back. One of nobody is a rest.
+local longest = holder == "" and REST_MAX or LEASE
+if holder and holder ~= owner and now < ends and ends <= now + longest then return false end
 local number = call("LINDEX", c.key .. ":q:" .. queue, 0)
 if not number then return false end
 call("HSET", c.key, "feed:" .. queue, string.format("%.0f ", now + LEASE) .. owner)

@@ -63,9 +63,9 @@ end
 local function entry_of(key, name)
   local entry = call(
     "HMGET", key, "state", "lane", "total", "chunks", "created", "start_at", "started", "ended", "expires_at",
-    "open_until"
+    "open_until", "n:retried"
   )
-  for place = 3, 10 do entry[place] = tonumber(entry[place] or 0) end
+  for place = 3, 11 do entry[place] = tonumber(entry[place] or 0) end
   local list, all = tallies_of(key)
   entry[#entry + 1] = name
   entry[#entry + 1] = all

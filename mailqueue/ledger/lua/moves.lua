@@ -104,7 +104,7 @@ local function move(m, new, score, fields, via)
   -- again because it has lost its answer.
   local life = RETIRED[new] and RETENTION
   if m.campaign then
-    bulk().moved(m, new, fields.w or "")
+    bulk().moved(m, new, fields.w or "", fields.a or m.attempts)
     life = FINAL[new] and 2 * LEASE
     if life then to = nil end
   end

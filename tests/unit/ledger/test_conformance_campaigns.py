@@ -276,6 +276,32 @@ def test_recipients_of_a_domain_with_its_own_pace_are_set_aside(bench, campaigns
     assert campaigns.get("news").queues == ("y.org",)
 
 
+@pytest.mark.parametrize("seconds", [20, 600])  # less than a lease, and more
+def test_a_domains_queue_rests_after_a_piece_of_it(bench, campaigns, seconds):
+    bench.campaign(A, B, C)
+    campaigns.take("news", "w:1")
+    campaigns.fed("news", 1, "w:1", kept=b"a", moved={"x.org": b"b"}, rest=99)
+    assert campaigns.take("news", "w:1", queue="x.org").number == 2
+    assert campaigns.fed("news", 2, "w:1", queue="x.org", kept=b"b1", moved={"x.org": b"b2"}, rest=seconds)
+    bench.jump(seconds - 1)
+    assert campaigns.take("news", "w:1", queue="x.org") is None
+    assert campaigns.take("news", "w:2", queue="x.org") is None
+    bench.jump(1)
+    assert campaigns.take("news", "w:2", queue="x.org").content == b"b2"
+    assert campaigns.fed("news", 3, "w:2", queue="x.org", rest=seconds)
+    assert campaigns.get("news").queues == ()
+
+
+def test_a_rest_is_ten_minutes_at_most_also_when_the_clock_is_set_back(bench, campaigns):
+    bench.campaign(A, B)
+    campaigns.take("news", "w:1")
+    campaigns.fed("news", 1, "w:1", moved={"": b"b"}, rest=8000)
+    bench.jump(599)
+    assert campaigns.take("news", "w:1") is None
+    bench.jump(-3600)
+    assert campaigns.take("news", "w:1")
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_nothing_is_to_be_fed_while_it_is_paused_or_closed(bench, campaigns, closed):
     bench.campaign(A)

@@ -237,6 +237,30 @@ def test_one_that_is_only_put_off_keeps_the_reason(bench):
     assert recipient(bench) == ("deferred", "waits for a limit")
 
 
+def test_those_of_the_deferred_that_were_tried_are_told_apart(bench, campaigns):
+    def deferred():
+        entry = campaigns.get("news")
+        return entry.counts.get("deferred", 0), entry.retried
+
+    first, second = bench.fed(A, B)
+    bench.claim(first, second)
+    bench.ledger.release([second], "t1", due_in=60, reason="waits for a limit")
+    assert deferred() == (1, 0)
+    bench.ledger.begin([first], "t1")
+    bench.record(first, State.DEFERRED, due_in=60)
+    assert deferred() == (2, 1)
+    bench.record(second, State.DEFERRED, due_in=60)  # late, under the fence that stands
+    assert deferred() == (2, 2)
+    bench.jump(60)
+    bench.tick()
+    assert deferred() == (0, 0)
+    bench.claim(first, second, token="t2")
+    bench.ledger.release([first, second], "t2", due_in=60)
+    assert deferred() == (2, 2)
+    bench.ledger.cancel([first])
+    assert deferred() == (1, 1)
+
+
 @pytest.mark.parametrize("text", ["x" * 200, "é" * 40, "€" * 30, "x" + "€" * 30, "xx" + "𝄞" * 30, "two\nlines"])
 def test_a_long_reply_is_shortened(bench, text):
     (message,) = bench.fed(A)

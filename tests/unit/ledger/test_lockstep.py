@@ -209,6 +209,7 @@ class Lockstep(RuleBasedStateMachine):
         queue=queues,
         kept=st.sampled_from((None, b"kept")),
         moved=st.sampled_from((None, {"example.com": b"moved"})),
+        rest=st.sampled_from((0.0, 0.0, 20.0, 700.0)),
     )
     def fed(self, name, number, owner, **options):
         self.both(lambda ledger: ledger.campaigns.fed(name, number, owner, **options))

@@ -9,11 +9,13 @@ from mailqueue.bulk.address import digest
 from mailqueue.bulk.chunks import decode_chunk, encode_chunk, encode_recipient
 from mailqueue.bulk.spec import CampaignSpec, encode_spec
 from mailqueue.bulk.template import Template
+from mailqueue.ledger.base import Settlement
 from mailqueue.ledger.campaigns import CampaignEntry, CampaignState, message_of
 from mailqueue.ledger.memory import MemoryLedger
+from mailqueue.ledger.states import State
 from mailqueue.publisher import Publisher
 from workers.feed import Feeder
-from workers.room import Allowances, Paces
+from workers.room import AHEAD, Allowances, Paces, piece
 
 
 class Clock:
@@ -63,40 +65,33 @@ def test_a_change_by_hand_shows_after_a_moment(ledger, clock):
     assert known.paces([""]).relays == 5.0
 
 
-def entry(**counts):
-    return CampaignEntry("c", CampaignState.RUNNING, "bulk", b"", 9999, 50, counts, 0.0)
+def entry(retried=0, **counts):
+    return CampaignEntry("c", CampaignState.RUNNING, "bulk", b"", 9999, 50, counts, 0.0, retried=retried)
 
 
 @pytest.mark.parametrize(
-    ("paces", "counts", "full"),
+    ("paces", "under_way", "room"),
     [
-        (Paces(), {"queued": 1999}, False),
-        (Paces(), {"queued": 1500, "sending": 500}, True),
-        (Paces(), {"deferred": 100_000}, False),  # greylisted: the others need not wait for them
-        (Paces(10.0), {"queued": 100, "deferred": 400}, False),
-        (Paces(10.0), {"queued": 100, "deferred": 500}, True),
-        (Paces(0.1), {"queued": 49}, False),
-        (Paces(0.1), {"queued": 50}, True),
+        (Paces(), entry(queued=1999), 1),
+        (Paces(), entry(queued=1500, sending=500), 0),
+        (Paces(), entry(deferred=10_000), 0),  # their relay is in trouble: the rest waits in chunks
+        (Paces(), entry(deferred=100_000, retried=99_000), 2000),  # greylisted: the others need not wait for them
+        (Paces(10.0), entry(queued=100, deferred=400), 100),
+        (Paces(10.0), entry(queued=100, deferred=500), 0),
+        (Paces(10.0), entry(queued=100, deferred=500, retried=500), 500),
+        (Paces(0.1), entry(queued=49), 1),
+        (Paces(0.1), entry(queued=50), 0),
     ],
 )
-def test_it_is_full_when_what_is_under_way_is_enough_for_a_while(paces, counts, full):
-    assert paces.is_full(entry(**counts), 2000) is full
+def test_there_is_room_until_what_is_under_way_is_enough_for_a_while(paces, under_way, room):
+    assert paces.room(under_way, 2000) == room
 
 
-def test_the_recipients_of_a_domain_come_in_pieces(ledger, clock):
-    known = allowances(ledger, clock)
-    assert known.piece("c", "gmail.com", 5.0, 200) == 100  # of 20 s
-    assert known.piece("c", "gmail.com", 5.0, 100) == 0
-    clock.time += 19
-    assert known.piece("c", "gmail.com", 5.0, 100) == 0
-    clock.time += 1
-    assert known.piece("c", "gmail.com", 5.0, 100) == 100
-    assert known.piece("c", "yahoo.com", 0.1, 200) == 50
-    assert known.piece("c", "yahoo.com", 0.1, 3) == 0
-    clock.time += 30
-    assert known.piece("c", "yahoo.com", 0.1, 3) == 3
-    known.forget("c")
-    assert known.piece("c", "gmail.com", 5.0, 200) == 100
+@pytest.mark.parametrize(
+    ("rate", "waiting", "count", "rest"), [(5.0, 200, 50, 9.75), (5.0, 20, 20, 3.75), (0.02, 200, 1, 49.75)]
+)
+def test_the_recipients_of_a_domain_come_in_pieces(rate, waiting, count, rest):
+    assert piece(rate, waiting) == (count, pytest.approx(rest))
 
 
 # -- what the feeder makes of it
@@ -133,27 +128,70 @@ def test_it_feeds_as_much_as_there_is_room_for(ledger, feeder):
 
 
 def test_of_a_limited_relay_it_feeds_less(ledger, clock):
+    """A minute of its rate, to the next chunk."""
     limited(default={"rates": "5/s"})
     campaign(ledger, addresses(3000))
     feeder = Feeder(ledger, Publisher("memory://"), "w1", clock=clock, monotonic=clock)
-    assert feeder.once() <= 2000
+    assert 5 * AHEAD <= feeder.once() < 5 * AHEAD + 200
     assert feeder.once() == 0
+
+
+def test_those_who_are_refused_for_now_keep_nobody_waiting(ledger, clock):
+    """They wait for minutes and hours, and a campaign may have as many of them as it has recipients."""
+    limited(default={"rates": "5/s"})
+    campaign(ledger, addresses(800))
+    feeder = Feeder(ledger, Publisher("memory://"), "w1", clock=clock, monotonic=clock)
+    fed = feeder.once()
+    ids = [message_of("c", digest(address)) for address in addresses(fed)]
+    assert len(ledger.claim("bulk", ids, token="t", owner="w").granted) == fed
+    assert feeder.once() == 0
+    ledger.release(ids[:300], "t", due_in=600, reason="relay in trouble")
+    assert feeder.once() == 0
+    ledger.record([Settlement(each, State.DEFERRED, due_in=600) for each in ids[300:]], "t")
+    assert feeder.once() == 0  # a minute's worth has not had its turn
+    clock.time += 601
+    ledger.tick()
+    assert feeder.once() == 0
+    assert ledger.claim("bulk", ids, token="u", owner="w", number=99).granted
+    ledger.record([Settlement(each, State.DEFERRED, due_in=600) for each in ids], "u")
+    assert ledger.campaigns.get("c").retried == fed
+    assert feeder.once() > 0
 
 
 def test_a_domain_with_its_own_pace_keeps_no_other_waiting(ledger, clock):
     limited(default={"rates": "1000/s; gmail.com 1/s"})
-    campaign(ledger, [*addresses(150, "gmail.com"), *addresses(50), *addresses(200, "example.net")])
+    campaign(ledger, [*addresses(20, "gmail.com"), *addresses(180), *addresses(200, "example.net")])
     feeder = Feeder(ledger, Publisher("memory://"), "w1", clock=clock, monotonic=clock)
-    assert feeder.once() == 250
+    assert feeder.once() == 380
     assert ledger.campaigns.get("c").queues == ("gmail.com",)
-    assert feeder.once() == 50
+    assert feeder.once() == 10
     assert feeder.once() == 0
-    clock.time += 51
-    assert feeder.once() == 50
-    clock.time += 51
-    assert feeder.once() == 50
+    clock.time += 11
+    assert feeder.once() == 10
     assert ledger.campaigns.get("c").queues == ()
     assert waiting(ledger) == 0
+
+
+def test_the_fleet_keeps_a_domains_pace_together(ledger, clock):
+    limited(default={"rates": "1000/s; gmail.com 1/s"})
+    campaign(ledger, addresses(200, "gmail.com"))
+    fleet = [Feeder(ledger, Publisher("memory://"), f"w{n}", clock=clock, monotonic=clock) for n in range(5)]
+    fed = 0
+    for _ in range(100):
+        fed += sum(feeder.once() for feeder in fleet)
+        clock.time += 1
+    assert 98 <= fed <= 110
+
+
+def test_setting_many_aside_keeps_no_other_campaign_waiting(ledger, clock):
+    """A list that goes to one slow domain alone: it is sorted some chunks at a time."""
+    limited(default={"rates": "1000/s; gmail.com 1/s"})
+    campaign(ledger, addresses(12_000, "gmail.com"))
+    feeder = Feeder(ledger, Publisher("memory://"), "w1", clock=clock, monotonic=clock)
+    feeder.once()
+    assert ledger.campaigns.get("c").queues == ("", "gmail.com")
+    assert feeder.once() == 10
+    assert ledger.campaigns.get("c").queues == ("gmail.com",)
 
 
 def test_when_the_pace_is_over_the_rest_is_fed_at_once(ledger, clock):
@@ -161,10 +199,10 @@ def test_when_the_pace_is_over_the_rest_is_fed_at_once(ledger, clock):
     campaign(ledger, addresses(150, "gmail.com"))
     feeder = Feeder(ledger, Publisher("memory://"), "w1", clock=clock, monotonic=clock)
     feeder.once()
-    assert feeder.once() == 50
+    assert feeder.once() == 10
     ledger.rates.override("", None)
-    clock.time += 3
-    assert feeder.once() == 100
+    clock.time += 10
+    assert feeder.once() == 140
 
 
 def test_every_recipient_is_in_one_chunk_still(ledger, clock):
