@@ -51,20 +51,22 @@ class Rota(Rounds):
         self._ledger = ledger
         self._worker = worker
         self._clock = clock
-        self._not_before = 0.0
+        self._later: dict[
+            str, float
+        ] = {}  # schedules that could not be started here, and until when they are left alone
 
     def once(self) -> int:
         """Start what is due, if something is; returns the number of campaigns started."""
-        if self._clock() < self._not_before:
-            return 0
-        entry = self._ledger.schedules.take(self._worker)
+        now = self._clock()
+        self._later = {name: until for name, until in self._later.items() if now < until}
+        entry = self._take()
         if entry is None:
             return 0
         try:
             plan = read_plan(entry.spec)
         except WireError as error:  # of a later release: its workers start it
             logger.error("action=schedule_unreadable schedule=%s reason=%s", entry.name, error)  # noqa: TRY400 - no traceback wanted
-            self._not_before = self._clock() + _AGAIN
+            self._later[entry.name] = self._clock() + _AGAIN
             return 0
         moment, following = plan.turn(entry)
         if moment is None:
@@ -87,16 +89,20 @@ class Rota(Rounds):
         except Exception:
             # The application's own function, say: its database may be back in a minute.
             logger.exception("action=schedule_failed schedule=%s again_in=%.0f", entry.name, _AGAIN)
-            self._not_before = self._clock() + _AGAIN
+            self._later[entry.name] = self._clock() + _AGAIN
             return False
         logger.info(
             "action=schedule_started schedule=%s campaign=%s recipients=%d", entry.name, campaign.id, campaign.added
         )
         return True
 
+    def _take(self) -> ScheduleEntry | None:
+        """What is due; not what has just failed, which keeps no other schedule from its time."""
+        return self._ledger.schedules.take(self._worker, without=list(self._later))
+
     def _keep(self, entry: ScheduleEntry) -> None:
         """Loading takes its time: keep the lease. Lost, it does no harm, for two who load the same load it once."""
-        taken = self._ledger.schedules.take(self._worker)
+        taken = self._take()
         if taken is not None and taken.name != entry.name:
             logger.warning("action=schedule_lost schedule=%s", entry.name)
 

@@ -10,7 +10,7 @@ from mailqueue.ledger import rules
 from mailqueue.ledger.schedules import ScheduleEntry, Schedules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
 
 __all__ = ["MemorySchedules"]
@@ -52,10 +52,10 @@ class MemorySchedules(Schedules):
         with self._call() as now:
             return [each.entry(now) for each in self._in_order()]
 
-    def take(self, owner: str) -> ScheduleEntry | None:
+    def take(self, owner: str, *, without: Collection[str] = ()) -> ScheduleEntry | None:
         rules.nameable(owner)
         with self._call() as now:
-            due = [each for each in self._in_order() if each.due * 1000 <= now]
+            due = [each for each in self._in_order() if each.due * 1000 <= now and each.name not in without]
             ours = [each for each in due if each.owner == owner]
             # A lease that ends later than one from now was given on another clock.
             free = [each for each in due if not now < each.until <= now + self._lease]

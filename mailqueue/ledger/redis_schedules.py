@@ -12,7 +12,7 @@ from mailqueue.ledger import rules
 from mailqueue.ledger.schedules import ScheduleEntry, Schedules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 __all__ = ["RedisSchedules"]
 
@@ -37,9 +37,9 @@ class RedisSchedules(Schedules):
     def all(self) -> list[ScheduleEntry]:
         return [_entry(each) for each in self._call("schedules_all")]
 
-    def take(self, owner: str) -> ScheduleEntry | None:
+    def take(self, owner: str, *, without: Collection[str] = ()) -> ScheduleEntry | None:
         rules.nameable(owner)
-        found = self._call("schedules_take", owner)
+        found = self._call("schedules_take", owner, *without)
         return _entry(found) if found else None
 
     def move(self, name: str, due_at: float, next_at: float) -> bool:

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["ScheduleEntry", "Schedules"]
 
@@ -40,10 +44,10 @@ class Schedules(abc.ABC):
         """All schedules, the one that is due first at the head."""
 
     @abc.abstractmethod
-    def take(self, owner: str) -> ScheduleEntry | None:
+    def take(self, owner: str, *, without: Collection[str] = ()) -> ScheduleEntry | None:
         """The schedule that ``owner`` is to start, under a lease; None if none is due that nobody else is starting.
 
-        Asked again, it is the same one, and the lease is renewed.
+        Asked again, it is the same one, and the lease is renewed. ``without`` are names of those that it does not want.
         """
 
     @abc.abstractmethod

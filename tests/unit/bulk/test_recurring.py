@@ -173,6 +173,23 @@ def test_what_the_application_cannot_give_just_now_is_asked_for_again(queue, app
     assert calls[1] - calls[0] >= 30  # the lease, after which another worker tries
 
 
+def test_one_that_cannot_be_started_keeps_no_other_from_its_time(queue, application, caplog):
+    def nobody():
+        raise ConnectionResetError("the database is away")
+
+    application.nobody = nobody
+    moment = every_hour().next_at
+    bulk.schedule("broken", "0 * * * *", time_zone="UTC", template=TEMPLATE, recipients="application.nobody")
+    rota = Rota(queue.ledger, "w1", clock=queue.now)
+    until(queue, moment)
+    assert sum(rota.once() for _ in range(4)) == 1
+    assert ids() == [f"digest-{moment:%Y%m%dt%H%Mz}"]
+    assert caplog.text.count("action=schedule_failed schedule=broken") == 1
+    until(queue, moment, 62)
+    rota.once()
+    assert caplog.text.count("action=schedule_failed schedule=broken") == 2
+
+
 def test_while_the_store_is_away_nothing_is_lost(queue, application):
     moment = every_hour().next_at
     rota = Rota(queue.ledger, "w1", clock=queue.now)

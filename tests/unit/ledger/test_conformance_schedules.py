@@ -72,6 +72,18 @@ def test_who_is_at_one_gets_no_other(bench):
     assert taken(bench, "w2") == "earlier"
 
 
+def test_who_cannot_start_one_gets_another(bench):
+    put(bench, "first", due_in=-60)
+    put(bench, "second", due_in=0)
+    assert taken(bench) == "first"
+    take = bench.ledger.schedules.take
+    assert take("w1", without=["first"]).name == "second"
+    assert take("w1", without=["first", "second"]) is None
+    assert taken(bench, "w2") is None  # the lease of the first stands
+    bench.jump(31)
+    assert taken(bench, "w2") == "first"
+
+
 def test_it_moves_on_once(bench):
     put(bench, due_in=0)
     entry = bench.ledger.schedules.take("w1")
