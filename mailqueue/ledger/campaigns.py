@@ -242,7 +242,7 @@ class Campaigns(abc.ABC):
 
         Raises:
             CampaignNotFound: Or it is being swept.
-            IllegalTransition: It is loading, was cancelled, or has expired.
+            IllegalTransition: It is loading, was cancelled, or has expired; or it finished, and would expire now.
             ValueError: A digest is given twice.
         """
 

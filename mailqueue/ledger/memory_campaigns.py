@@ -99,6 +99,8 @@ class MemoryCampaigns(Campaigns):
             found = self._known(campaign)
             if found.swept:
                 raise CampaignNotFound(campaign)
+            if found.is_late(now):
+                raise illegal(campaign, _S.EXPIRED, _S.RUNNING)
             if found.state in {_S.LOADING, _S.CANCELLED, _S.EXPIRED}:  # it can be taken up no more, or not yet
                 raise illegal(campaign, found.state, _S.RUNNING)
             others = tuple(digest for digest in digests if not self._has_failed(found, digest, now))

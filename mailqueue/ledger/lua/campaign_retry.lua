@@ -8,6 +8,7 @@ local STAYS = {running = true, paused = true, scheduled = true}
 
 local c = bulk().named(name)
 if not c or call("HEXISTS", key, "swept") == 1 then return {"missing"} end
+if c.expires > 0 and c.expires <= now then return {"illegal", "expired"} end
 if c.state ~= "finished" and not STAYS[c.state] then return {"illegal", c.state} end
 
 local others, left, number, waiting = {"others"}, {}, 0, 0

@@ -399,6 +399,17 @@ def test_one_that_has_not_begun_or_was_withdrawn_is_not_taken_up_again(bench, ca
         campaigns.retry("news", [A], b"again")
 
 
+def test_nobody_is_taken_up_again_past_its_expires_at(bench, campaigns):
+    """They would expire unsent, and the relay's replies would be gone."""
+    (message,) = bench.fed(A, expires_at=bench.clock.now() + 60)
+    bench.settled(message, State.FAILED, reason="550 5.1.1")
+    campaigns.finish("news")
+    bench.jump(60)
+    with pytest.raises(IllegalTransition, match=r"expired.*running"):
+        campaigns.retry("news", [A], b"again")
+    assert campaigns.recipients("news", [A])[0].reply == "550 5.1.1"
+
+
 def test_after_its_retention_nothing_is_left_of_it(bench, campaigns):
     (message,) = bench.fed(A)
     bench.settled(message, State.SENT)
