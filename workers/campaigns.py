@@ -56,12 +56,21 @@ class CampaignCache:
         ledger: Has them.
         blobs: Has their large attachments.
         clock: Monotonic, in s.
+        retention: s for which the ledger keeps a campaign that has ended.
     """
 
-    def __init__(self, ledger: Ledger, blobs: BlobCache, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: BlobCache,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        retention: float = _FRESH,
+    ) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._clock = clock
+        self._fresh = min(_FRESH, retention)
         self._lock = threading.Lock()
         self._ready: OrderedDict[str, _Ready] = OrderedDict()
 
@@ -77,7 +86,7 @@ class CampaignCache:
         now = self._clock()
         with self._lock:
             found = self._ready.get(campaign)
-            if found is not None and now - found.since < _FRESH:
+            if found is not None and now - found.since < self._fresh:
                 self._ready.move_to_end(campaign)
                 return found.letters
         spec = decode_spec(self._ledger.campaigns.get(campaign).spec)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -61,7 +60,6 @@ _BUSY: Final = 0.05
 _IDLE: Final = 0.5
 _CHUNKS: Final = 50  # of one campaign in one round, also where all of them are set aside: the other campaigns wait
 _LATER: Final = 60.0  # s after which a campaign that could not be fed is tried again: it fails the same way as a rule
-_REMEMBERED: Final = 256  # campaigns whose options a feeder keeps
 
 
 @dataclass(slots=True)
@@ -116,13 +114,16 @@ class Feeder(Rounds):
         self._room = room
         self._later: dict[str, float] = {}  # campaigns that could not be fed, and until when they are left alone
         self._allowances = Allowances(ledger.rates, now=clock, clock=monotonic)
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: dict[str, _Known] = {}  # those that live
 
     def once(self) -> int:
         """One round over the campaigns; returns how many recipients were fed, and parked messages let go."""
         done = 0
         now = self._monotonic()
-        for entry in self._ledger.campaigns.live():
+        entries = self._ledger.campaigns.live()
+        names = {entry.id for entry in entries}
+        self._known = {name: known for name, known in self._known.items() if name in names}
+        for entry in entries:
             if self.stopping:
                 break
             if now < self._later.get(entry.id, now):
@@ -162,8 +163,6 @@ class Feeder(Rounds):
             options = decode_options(self._ledger.campaigns.get(entry.id).spec)
             quiet = QuietHours.parse(options.quiet) if options.quiet else None
             known = self._known[entry.id] = _Known(entry.created_at, options, quiet)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
         return known
 
     def _is_closed(self, entry: CampaignEntry, quiet: QuietHours | None) -> bool:

@@ -94,7 +94,7 @@ class Process:
         self.policies = Policies()
         self.ledger = ledger or make_ledger()
         self.blobs = BlobCache(self.ledger)
-        self.campaigns = CampaignCache(self.ledger, self.blobs)
+        self.campaigns = CampaignCache(self.ledger, self.blobs, retention=self.retention)
         build = build or backends.build
         self.relays = Relays(self.ledger, self.owner, functools.cache(lambda relay: backends.fingerprint(build, relay)))
         self.pace = Pace(self.ledger.rates, now)
