@@ -50,7 +50,9 @@ AHEAD: Final = 1.0
 #: Parts into which the time of a quota is divided.
 SLOTS: Final = 60
 #: s that an owner occupies a connection without a sign of life, and until it is worth asking for one that is occupied.
-HOLD: Final = 30.0
+#: The first is what a batch of 100 takes a slow relay, for who sends it asks again when it is through; who dies keeps
+#: the connection from others for as long.
+HOLD: Final = 120.0
 WAIT_HELD: Final = 0.25
 #: s between two halvings of a domain's rate, and messages a second below which none goes: one a minute.
 QUIET: Final = 10.0
@@ -119,7 +121,7 @@ class Rates(abc.ABC):
         ``wanted`` counts them by domain; where the relay has not enough for all, the domains take turns.
         Urgent mail is served ahead: it may use up to a second of the rates that others then wait for, and the
         share of a quota that is kept for it. ``owner`` occupies one of a domain's connections until ``leave``, or for
-        30 s.
+        120 s.
         """
 
     @abc.abstractmethod

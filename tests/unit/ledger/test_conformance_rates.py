@@ -259,10 +259,10 @@ def test_only_so_many_owners_send_to_a_domain_at_once(bench):
     assert take(bench, 5, limits=limits, owner="w2") == 5
 
 
-def test_an_owner_that_has_gone_silent_occupies_nothing_after_30_s(bench):
+def test_an_owner_that_has_gone_silent_occupies_nothing_after_2_minutes(bench):
     limits = "unlimited; a.example 1 connection"
     assert take(bench, limits=limits, owner="w1") == 100
-    bench.jump(29)
+    bench.jump(119)
     assert take(bench, limits=limits, owner="w2") == 0
     bench.jump(2)
     assert take(bench, limits=limits, owner="w2") == 100
@@ -272,7 +272,7 @@ def test_an_owner_that_goes_on_keeps_its_connection(bench):
     limits = "unlimited; a.example 1 connection"
     for _ in range(4):
         assert take(bench, limits=limits, owner="w1") == 100
-        bench.jump(20)
+        bench.jump(100)
         assert take(bench, limits=limits, owner="w2") == 0
 
 
