@@ -182,6 +182,7 @@ class _Plan:
         if self._terms.campaign is not None and self._is_complete(ledger):
             return Campaign(self.id)
         tried = None if self._skip or not _can_be_read_twice(source) else self._try(source, progress).loaded
+        self._check_seeds()
         made = self._create(ledger, width_for(_expected(source) if tried is None else tried.read))
         if made.state is not CampaignState.LOADING:  # by another call, meanwhile
             return Campaign(self.id)
@@ -199,6 +200,12 @@ class _Plan:
             patiently(ledger.durable, _SYNC)
         loaded = loader.loaded
         return Campaign(self.id, loaded.added, loaded.duplicates, loaded.skipped, tuple(loaded.mistakes), receipts)
+
+    def _check_seeds(self) -> None:
+        """Try the seeds that have data of their own: a mistake in one is found before anything is stored."""
+        for seed in self._terms.seeds:
+            if isinstance(seed, tuple):
+                self._letters.check(*seed)
 
     def _try(self, source: Source, progress: Callable[[Loaded], object] | None) -> Loader:
         trial = self._loader(get_producer().ledger, source, progress)

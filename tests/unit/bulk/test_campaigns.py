@@ -398,6 +398,12 @@ def test_seeds_get_theirs_first_and_at_once(queue):
     }
 
 
+def test_a_seed_that_cannot_be_used_is_told_before_anything_is_stored(queue):
+    with pytest.raises(TemplateError, match="code"):
+        bulk.send(TEMPLATE, people(3), seeds=[("you@example.org", {"name": "You"})])
+    assert bulk.campaigns() == []
+
+
 def test_a_test_send_makes_no_campaign(queue):
     campaign = bulk.send(TEMPLATE, iter(people(3)), seeds=["me@example.org"], seeds_only=True)
     assert campaign.id == ""
