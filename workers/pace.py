@@ -42,6 +42,8 @@ NOTICED = 0.05
 LONGEST = 900.0  # s that a message is put off: a limit that is raised by hand shows by then for all that waits
 EARLY = 0.8  # part of its time after which what is put off comes back, so that there is always some mail to be sent
 
+_LINES: Final = 1000  # that are remembered of a relay before those that are empty by now are forgotten
+
 # Where a relay that hangs up (421) does so over a recipient or a message; elsewhere it has enough of the connection.
 _OVER_A_MESSAGE: Final = frozenset({Stage.RCPT, Stage.CONTENT, Stage.FINAL})
 
@@ -112,6 +114,9 @@ class Pace:
         now, gap = self._clock(), EARLY / rate
         with self._lock:
             lines = self._of(relay).lines
+            if len(lines) > _LINES:  # with a limit for "*" there may be one for each domain that there is
+                for each in [each for each, (until, _) in lines.items() if until <= now]:
+                    del lines[each]
             full, at_rate = lines.get(holder, (now, rate))
             begin = max(now + EARLY * wait, full if at_rate == rate else now)
             lines[holder] = min(begin + number * gap, now + LONGEST), rate

@@ -152,6 +152,15 @@ def test_what_is_put_off_comes_back_one_after_the_other_a_little_early(fleet):
     assert pace.queue_up("eu", "a.example", 1, rate=0.5, wait=10) == pytest.approx([8])
 
 
+def test_lines_that_are_empty_by_now_are_forgotten(fleet):
+    pace = fleet.pace()
+    for number in range(1500):
+        pace.queue_up("eu", f"d{number}.example", 1, rate=0.5, wait=1)
+    fleet.now += 100
+    pace.queue_up("eu", "a.example", 1, rate=0.5, wait=1)
+    assert len(pace._relays["eu"].lines) == 1
+
+
 def test_with_another_rate_the_line_begins_anew(fleet):
     pace = fleet.pace()
     pace.queue_up("eu", "", 100, rate=0.5, wait=0)
