@@ -12,7 +12,7 @@ import mailqueue
 from mailqueue.bulk.report import COUNTED
 from mailqueue.bulk.sending import send
 from mailqueue.testing import MemoryQueue
-from workers.room import AHEAD, ROOM
+from workers.room import AHEAD, ASIDE, ROOM
 
 PAGE = (Path(mailqueue.__file__).parent.parent / "docs/bulk.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -52,3 +52,4 @@ def test_every_count_is_explained(word):
 def test_its_numbers_are_those_of_the_code():
     assert f"at most {ROOM:,} messages are queued" in PAGE.replace("\n", " ")
     assert AHEAD == 60.0
+    assert f"{ASIDE:,} messages wait for it" in PAGE.replace("\n", " ")
