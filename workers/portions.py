@@ -131,6 +131,11 @@ class Portions:
         self._waiting = still
         for holder, attempts in away.items():
             self._release(holder, attempts, permits)
+        if away:  # one line, however many domains have to wait
+            messages = sum(map(len, away.values()))
+            logger.info(
+                "action=put_off relay=%s messages=%d domains=%d", self._errand.relay or "default", messages, len(away)
+            )
 
     def _release(self, holder: str, attempts: Sequence[Attempt], permits: Permits) -> None:
         relay = self._errand.relay
@@ -144,7 +149,7 @@ class Portions:
                 self._process.ledger.release, ids, self._batch.token, due_in=times[first], reason="waits for a limit"
             )
             self._batch.given_back(ids)
-        logger.info(
+        logger.debug(
             "action=put_off relay=%s domain=%s messages=%d first_in=%.1fs rate=%.3g/s",
             *(relay or "default", holder or "all", len(attempts), times[0], rate),
         )

@@ -104,6 +104,15 @@ def test_messages_of_a_limited_domain_do_not_block_the_others(process, queue, cl
     assert 4 <= due[-1] <= 9
 
 
+@with_limits(domains={"*": "1/min"})
+def test_what_is_put_off_for_many_domains_is_one_line_of_the_log(process, queue, clock, backend, caplog):
+    mail = [message for number in range(20) for message in mails(3, f"d{number}.example")]
+    with caplog.at_level("INFO"):
+        drain(queue(*mail), process)
+    assert caplog.text.count("action=put_off") == 1
+    assert "action=put_off relay=default messages=40 domains=20" in caplog.text
+
+
 @with_limits(rates="100/h")
 def test_what_would_wait_for_long_is_put_off_at_no_charge(process, queue, clock, backend):
     parcel = queue(*mails(120))
