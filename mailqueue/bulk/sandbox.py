@@ -1,7 +1,4 @@
-"""Jinja2 as bulk mail uses it: sandboxed, strict about what is undefined, bounded, its errors by line of the template.
-
-Jinja2 is an extra of the package, and is imported when the first template is compiled.
-"""
+"""The fields of a template: each compiled, rendered within its limit, its errors told by line of the template."""
 
 from __future__ import annotations
 
@@ -9,14 +6,15 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
+from mailqueue.bulk.environment import environment
 from mailqueue.conf.nearest import nearest
-from mailqueue.errors import ImproperlyConfigured, TemplateError
+from mailqueue.errors import TemplateError
 from mailqueue.mail.letter import BAD_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jinja2 import Environment, nodes
+    from jinja2 import nodes
 
 __all__ = ["LIMITS", "NOWHERE", "Field", "FieldKind", "Origin", "Slot", "global_names"]
 
@@ -27,10 +25,7 @@ FieldKind: TypeAlias = Literal["line", "text", "html"]
 #: and relays take some 100 KB of all of them.
 LIMITS: Final[Mapping[FieldKind, int]] = {"line": 4_000, "text": 1_000_000, "html": 1_000_000}
 
-_MAX_REPEAT: Final = 100_000  # characters or items of "x" * n; as many as the sandbox lets range() have
-_MAX_POWER: Final = 100
 _MESSAGE: Final = 300  # characters of an error
-_BREAK: Final = re.compile(r"[ \t]*[\r\n]\s*")
 _LINE_BREAK: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _TEXT_AND_NUMBER: Final = re.compile("'str' and '(?:int|float)'|'(?:int|float)' and 'str'")
@@ -79,21 +74,24 @@ class Field:
         self._origin = origin
         self._limit = LIMITS[kind]
         self._folded = "\n" in source
-        environment = _environment(kind)
-        from jinja2 import TemplateError as Trouble  # noqa: PLC0415 - see _environment
+        escape, fold = kind == "html", kind == "line"
+        jinja = environment(escape=escape, fold=fold)
+        from jinja2 import TemplateError as Trouble  # noqa: PLC0415 - see environment
         from jinja2 import TemplateSyntaxError, meta  # noqa: PLC0415
 
         self._troubles = (Trouble, *BAD_MESSAGE)
         try:
-            tree = environment.parse(source, name)
+            tree = jinja.parse(source, name)
             self._refuse_references(tree)
             self.names = frozenset(meta.find_undeclared_variables(tree))
             pieces = list(_pieces(tree))
             self.pieces = None if None in pieces else [piece for piece in pieces if piece is not None]
-            self._template = environment.from_string(tree)
+            if self.pieces is not None:
+                jinja = environment(escape=escape, fold=fold, watched=False)
+            self._template = jinja.from_string(tree)
         except TemplateSyntaxError as error:
             raise self.error(error.message or "it is no template", error.lineno) from error
-        except RecursionError as error:
+        except (RecursionError, SyntaxError) as error:  # the latter is Python's, of the code that Jinja2 makes
             raise self.error("it is nested too deeply") from error
         self._root = self._template.root_render_func
         self.longest = self._certainty(pieces)
@@ -124,7 +122,7 @@ class Field:
     # -- compiling
 
     def _refuse_references(self, tree: nodes.Template) -> None:
-        from jinja2 import nodes  # noqa: PLC0415 - see _environment
+        from jinja2 import nodes  # noqa: PLC0415 - see environment
 
         for node in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
             word = "import" if isinstance(node, nodes.FromImport) else type(node).__name__.lower()
@@ -169,7 +167,7 @@ class Field:
         return self.error(f"it yields more than {self._limit} octets")
 
     def _runtime_error(self, error: BaseException, variables: Mapping[str, Any]) -> TemplateError:
-        from jinja2 import UndefinedError  # noqa: PLC0415 - see _environment
+        from jinja2 import UndefinedError  # noqa: PLC0415 - see environment
 
         message = str(error) or type(error).__name__
         if isinstance(error, UndefinedError):
@@ -198,12 +196,12 @@ class Field:
 @functools.cache
 def global_names() -> Mapping[str, Any]:
     """What every template has beside its data: the functions of Jinja2 that are let in."""
-    return dict(_environment("text").globals)
+    return dict(environment(escape=False, fold=False).globals)
 
 
 def _pieces(tree: nodes.Template) -> Iterator[str | Slot | None]:
     """What ``tree`` puts out, in order: text, and variables as they are; None for whatever is not one of the two."""
-    from jinja2 import nodes  # noqa: PLC0415 - see _environment
+    from jinja2 import nodes  # noqa: PLC0415 - see environment
 
     for statement in tree.body:
         for node in statement.nodes if isinstance(statement, nodes.Output) else (None,):
@@ -211,78 +209,3 @@ def _pieces(tree: nodes.Template) -> Iterator[str | Slot | None]:
                 yield node.data
             else:
                 yield Slot(node.name) if isinstance(node, nodes.Name) else None
-
-
-@functools.cache
-def _environment(kind: FieldKind) -> Environment:
-    try:
-        import jinja2  # noqa: F401, PLC0415
-    except ImportError:
-        raise ImproperlyConfigured(
-            "templates of bulk mail need Jinja2, which is not installed: pip install 'mailqueue[bulk]'"
-        ) from None
-    from jinja2 import StrictUndefined  # noqa: PLC0415
-
-    sandbox, fold = _classes()
-    environment: Environment = sandbox(
-        autoescape=kind == "html",
-        undefined=StrictUndefined,
-        finalize=_finalizer(),
-        keep_trailing_newline=True,
-        extensions=[fold] if kind == "line" else [],
-        cache_size=0,
-    )
-    del environment.globals["lipsum"]
-    return environment
-
-
-def _classes() -> tuple[type[Environment], type[Any]]:
-    """The sandbox with its bounds; and what makes one line of a template of several, values and line numbers apart."""
-    from jinja2.exceptions import SecurityError  # noqa: PLC0415 - see _environment
-    from jinja2.ext import Extension  # noqa: PLC0415
-    from jinja2.lexer import Token  # noqa: PLC0415
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**"})
-
-        def getattr(self, obj: Any, attribute: str) -> Any:
-            if type(obj) is dict and attribute in obj:  # {{ order.items }} is what the data says, and no method
-                return obj[attribute]
-            return super().getattr(obj, attribute)
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if operator == "**" and isinstance(right, (int, float)) and abs(right) > _MAX_POWER:
-                raise SecurityError(f"the power is {right}, and {_MAX_POWER} is the limit")
-            for many, times in ((left, right), (right, left)):
-                if hasattr(many, "__len__") and isinstance(times, int) and len(many) * times > _MAX_REPEAT:
-                    raise SecurityError(f"a repetition of {len(many) * times} items, and {_MAX_REPEAT} is the limit")
-            return super().call_binop(context, operator, left, right)
-
-    class Fold(Extension):
-        def filter_stream(self, stream: Any) -> Iterator[Token]:
-            for token in stream:
-                if token.type == "data":
-                    yield Token(token.lineno, "data", _BREAK.sub(" ", token.value))
-                else:
-                    yield token
-
-    return Sandbox, Fold
-
-
-def _finalizer() -> Any:
-    """What sees each value before it is put out."""
-    from jinja2 import TemplateRuntimeError, Undefined  # noqa: PLC0415 - see _environment
-
-    def finalize(value: Any) -> Any:
-        if type(value) is str:
-            return value
-        if value is None:
-            raise TemplateRuntimeError("a value is null (None); where it may be, write {{ ... or '' }}, or test it")
-        if callable(value) and not isinstance(value, Undefined):
-            raise TemplateRuntimeError(
-                f"{getattr(value, '__name__', 'this')} is a function: call it, or rename the key"
-            )
-        return value
-
-    return finalize

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     (
         "what bulk mail makes messages of",
         """mailqueue.bulk.address mailqueue.bulk.derived mailqueue.bulk.recipientfile mailqueue.bulk.recipients
-        mailqueue.bulk.sandbox
+        mailqueue.bulk.bounds mailqueue.bulk.environment mailqueue.bulk.sandbox
         mailqueue.bulk.template mailqueue.bulk.text mailqueue.bulk.tomlplaces""",
     ),
     ("the ledger", "mailqueue.ledger"),

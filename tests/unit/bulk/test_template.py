@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 
 import msgspec
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from mailqueue import conf
-from mailqueue.bulk.sandbox import Origin, _environment
+from mailqueue.bulk.environment import environment
+from mailqueue.bulk.sandbox import Origin
 from mailqueue.bulk.template import Template, _variables, pack_attachments
 from mailqueue.errors import ImproperlyConfigured, MessageTooLarge, TemplateError
 from mailqueue.mail import EmailMessage, EmailMultiAlternatives
@@ -135,6 +137,60 @@ def test_what_cannot_be_put_out(text, why):
         rendered(data, text=text)
     with pytest.raises(TemplateError, match=why):
         Template(subject="News", text=text).compile().check(JANE, data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'x'|center(10**9) }}",
+        "{{ 'x'.ljust(10**9)|length }}",
+        "{{ '%900000000d'|format(1) }}",
+        "{{ '%-*d' % (900000000, 1) }}",
+        "{{ '{:900000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 900000000) }}",
+        "{{ ('a\n' * 50000)|indent(10000) }}",
+        "{{ ('x' * 100000)|replace('x', 'y' * 100000) }}",
+        "{{ ('x' * 100000).replace('x', 'y' * 100000) }}",
+        "{{ range(100000)|join('x' * 100000) }}",
+        "{{ ('x' * 100000).join(range(100000)|map('string')) }}",
+        "{{ [1]|slice(10**8)|list }}",
+        "{{ [1]|tojson(indent=10**9) }}",
+        "{{ 3|round(10**9, 'ceil') }}",
+        "{% set x = namespace(v='x') %}{% for _ in range(60) %}{% set x.v = x.v ~ x.v %}{% endfor %}{{ x.v }}",
+        "{% set x = namespace(v='x') %}{% for _ in range(60) %}{% set x.v = x.v + x.v %}{% endfor %}{{ x.v }}",
+        "{% set x = namespace(v=9) %}{% for _ in range(60) %}{% set x.v = x.v * x.v %}{% endfor %}{{ x.v > 1 }}",
+        "{% set x %}twice{% endset %}" + "{% set x %}{{ x }}{{ x }}{% endset %}" * 40 + "{{ x|length }}",
+        "{% set x = ['laughs'] %}" + "{% set x = [x, x, x, x, x, x, x, x, x, x] %}" * 12 + "{{ x }}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}x",
+        "{% for i in range(99999) %}{% for j in range(99999) if false %}{% endfor %}{% endfor %}x",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        "{% for i in [1, 1] recursive %}{% if loop.depth < 40 %}{{ loop([1, 1]) }}{% endif %}{% endfor %}",
+    ],
+)
+def test_no_template_fills_the_memory_or_goes_on_for_hours(text):
+    begun = time.perf_counter()
+    error = refused(text=text)
+    assert time.perf_counter() - begun < 20  # s, on a busy machine; most take a few ms
+    assert error.field == "text"
+
+
+@pytest.mark.parametrize("tag", ["if 1", "for x in [1]"])
+def test_what_is_nested_too_deeply_is_told(tag):
+    text = f"{{% {tag} %}}" * 150 + f"{{% end{tag.split()[0]} %}}" * 150
+    with pytest.raises(TemplateError, match="nested too deeply"):
+        Template(subject="News", text=text).compile()
+
+
+def test_what_is_counted_stays_as_it_was():
+    """Loops, ``~``, operators and filters are watched; what they do is what Jinja2 does."""
+    text = (
+        "{% for i in range(3) if i %}{{ loop.index }}/{{ loop.length }}{{ '.' if loop.last else ', ' }}{% else %}-{% endfor %}"
+        "{{ ['a', 'b']|join('+') ~ 1 ~ true }} {{ '%-3s|' % 'a' }} {{ '%s'|format('b') }} {{ '{:>2}'.format('c') }} "
+        "{{ 7 % 3 + 1 }} {{ [1] + [2] }} {{ [1, 2, 3]|batch(2, '-')|list }} {{ 'a b'|replace(' ', '_') }} {{ 2 ** 10 }}"
+    )
+    assert rendered(text=text).body == "1/2, 2/2.a+b1True a  | b  c 2 [1, 2] [[1, 2], [3, '-']] a_b 1024"
+    message = rendered({"a": "<", "b": ">"}, html="{{ a ~ '<br>'|safe ~ b }}|{{ a ~ b }}|{{ [a, b]|join }}")
+    assert message.alternatives[0].content == "&lt;<br>&gt;|&lt;&gt;|&lt;&gt;"
 
 
 def test_a_mail_goes_to_nobody_else():
@@ -268,6 +324,6 @@ def test_attachments_above_the_limit_are_refused():
 
 def test_without_jinja2_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    _environment.cache_clear()
+    environment.cache_clear()
     with pytest.raises(ImproperlyConfigured, match=r"pip install 'mailqueue\[bulk\]'"):
         Template(subject="x", text="y").compile()
