@@ -71,6 +71,8 @@ class Letters:
         own = message.extra_headers
         if own:  # what the template says itself wins
             names = {name.lower() for name in own}
+            if "list-unsubscribe" in names:  # whether that URL takes one click is not ours to say
+                names.add("list-unsubscribe-post")
             fields = {name: value for name, value in fields.items() if name.lower() not in names}
             fields |= own
         message.extra_headers = fields

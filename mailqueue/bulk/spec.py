@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from mailqueue import conf
 from mailqueue.bulk.template import Template  # noqa: TC001 - msgspec looks up the types of fields
 from mailqueue.envelope import OnUnknown  # noqa: TC001 - likewise
 from mailqueue.errors import InvalidMessage, WireError
+from mailqueue.mail.utils import punycode
 
 __all__ = [
     "CampaignSpec",
@@ -26,7 +28,8 @@ __all__ = [
 ]
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
-_HOST: Final = re.compile(r"@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)>?\s*\Z", re.ASCII)
+_AT_HOST: Final = re.compile(r"@([^\s@<>]+)>?\s*\Z")
+_HOST: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*", re.ASCII)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=1):
@@ -100,6 +103,8 @@ def host_of(sender: str) -> str:
     Not the name of this host: wherever a recipient is fed from, the Message-ID is to be the same.
     """
     for address in (sender, conf.get("DEFAULT_FROM_EMAIL")):
-        if found := _HOST.search(address or ""):
-            return found[1].lower()
+        if found := _AT_HOST.search(address or ""):
+            with suppress(UnicodeError):  # a template, or no domain
+                if _HOST.fullmatch(host := punycode(found[1]).lower()):
+                    return host
     return "localhost"

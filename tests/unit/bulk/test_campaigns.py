@@ -17,6 +17,7 @@ from mailqueue import bulk, conf
 from mailqueue.bulk import CampaignState, Template
 from mailqueue.bulk.address import digest
 from mailqueue.bulk.letters import Letters
+from mailqueue.bulk.spec import host_of
 from mailqueue.bulk.unsubscribe import Unsubscribe
 from mailqueue.bulk.ways import choose
 from mailqueue.errors import (
@@ -110,6 +111,31 @@ def test_whoever_is_on_a_list_can_leave_it(queue):
         assert message.extra_headers["List-Unsubscribe"] == f"<{url}>"
         assert message.extra_headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
         assert Unsubscribe.from_settings().read(url.rpartition("/")[2]) == ("news", "p0@example.com")
+
+
+@pytest.mark.parametrize("post", [{}, {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}])
+def test_a_way_out_of_the_templates_own_promises_one_click_only_itself(queue, post):
+    own = {"List-Unsubscribe": "<https://shop.example.org/leave>"} | post
+    with conf.override(MAILQUEUE_UNSUBSCRIBE_URL="https://example.org/u/", MAILQUEUE_UNSUBSCRIBE_KEYS=["k" * 32]):
+        bulk.send(Template(subject="Hello", text="x", headers=own), people(1), list="news")
+        queue.run(2)
+    (message,) = queue.outbox
+    assert {name: value for name, value in message.extra_headers.items() if "Unsubscribe" in name} == own
+
+
+@pytest.mark.parametrize(
+    ("sender", "host"),
+    [
+        ("Shop <news@Example.org>", "example.org"),
+        ("news@bücher.example", "xn--bcher-kva.example"),
+        ("{{ brand }} <{{ brand }}@example.org>", "example.org"),
+        ("news@{{ domain }}", "example.net"),
+        ("news@a..b", "example.net"),
+    ],
+)
+def test_lists_and_message_ids_are_of_the_senders_domain(sender, host):
+    with conf.override(DEFAULT_FROM_EMAIL="root@example.net"):
+        assert host_of(sender) == host
 
 
 def test_an_address_that_comes_twice_gets_one_message(queue):
