@@ -13,9 +13,10 @@ from mailqueue.blobs import Luggage
 from mailqueue.bulk.address import mailbox
 from mailqueue.bulk.derived import DerivedText
 from mailqueue.bulk.sandbox import NOWHERE, Field, FieldKind, Origin, global_names
-from mailqueue.errors import MessageTooLarge, RecipientError, TemplateError
+from mailqueue.errors import InvalidMessage, MessageTooLarge, RecipientError, TemplateError
 from mailqueue.mail.address import PLAIN_NAME
 from mailqueue.mail.attachments import EmailAlternative
+from mailqueue.mail.headers import is_line
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
 from mailqueue.parts import Part, pack_attachment, unpack_attachment
 from mailqueue.precheck import passes
@@ -23,25 +24,20 @@ from mailqueue.precheck import passes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Compiled", "Template", "pack_attachments"]
+__all__ = ["Compiled", "Template", "pack_attachments", "refusal_of_name"]
 
-#: Fields that have a place of their own, or that each message gets anew.
+_OURS: Final = "mailqueue sets it itself"
+#: Why these are not to be among the headers: they have a place of their own, or each message gets them anew.
 _TAKEN: Final[Mapping[str, str]] = {
-    "subject": "subject",
-    "from": "from",
-    "to": "to",
-    "reply-to": "reply_to",
-    "cc": "",
-    "bcc": "",
-    "date": "",
-    "message-id": "",
-    "return-path": "",
-    "received": "",
+    **{key.replace("_", "-"): f"give it as {key!r}, not here" for key in ("subject", "from", "to", "reply_to")},
+    **dict.fromkeys(("cc", "bcc"), "a campaign writes to one recipient at a time"),
+    **dict.fromkeys(("date", "message-id", "return-path", "received"), _OURS),
 }
 _MIME: Final = ("content-", "mime-", "resent-")
 _PLAIN_NAME: Final = re.compile(PLAIN_NAME)
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,76}", re.ASCII)
 _EXACT: Final = 10**15  # above it, Python writes some floats another way, and thousands of digits not at all
+_LONGEST_NAME: Final = 255  # octets, as files have; encoded it is to fit into a line
 _ANY: Final = 10**6  # characters: no field varies
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -99,6 +95,9 @@ def pack_attachments(entries: Iterable[Any]) -> tuple[tuple[Part, ...], dict[str
     """
     luggage = Luggage()
     described = EmailMessage(from_email="-", attachments=entries).attachments
+    for entry in described:
+        if isinstance(entry, tuple) and (why := refusal_of_name(entry[0] or "")):
+            raise InvalidMessage(why)
     parts = tuple([pack_attachment(entry, luggage) for entry in described])
     limit = conf.get("MAILQUEUE_MAX_MESSAGE_BYTES")
     if luggage.size > limit:
@@ -108,6 +107,15 @@ def pack_attachments(entries: Iterable[Any]) -> tuple[tuple[Part, ...], dict[str
             limit=limit,
         )
     return parts, luggage.blobs
+
+
+def refusal_of_name(name: str) -> str:
+    """Why an attachment cannot be called ``name``; "" if it can. The dry run of recipients leaves attachments out."""
+    if not is_line(name):
+        return f"{name[:80]!r} cannot be the name of an attachment: it has a line break or a control character"
+    if len(name.encode()) > _LONGEST_NAME:
+        return f"{name[:80]!r}... cannot be the name of an attachment: it has more than {_LONGEST_NAME} octets"
+    return ""
 
 
 class Compiled:
@@ -255,6 +263,7 @@ class _Maker:
     def __init__(self, origins: Mapping[str, Origin]) -> None:
         self._origins = origins
         self._errors: list[TemplateError] = []
+        self._headers: dict[str, str] = {}  # names, by those in lower case
 
     def field(self, name: str, source: str, kind: FieldKind = "line") -> Field | None:
         """A field; None if it has an error."""
@@ -282,8 +291,10 @@ class _Maker:
         if not _HEADER.fullmatch(name):
             self.refuse(full, f"{name!r} is no name of a header: letters, digits and hyphens")
         elif lower in _TAKEN or lower.startswith(_MIME):
-            place = _TAKEN.get(lower)
-            self.refuse(full, f"give it as {place!r}, not among the headers" if place else "mailqueue sets it itself")
+            self.refuse(full, _TAKEN.get(lower, _OURS))
+        elif lower in self._headers:
+            self.refuse(full, f"it is there as {self._headers[lower]!r} already")
+        self._headers[lower] = name
         return self.field(full, source)
 
     def refuse(self, name: str, message: str) -> None:

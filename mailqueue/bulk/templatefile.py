@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mailqueue.bulk.campaigntable import campaign_options
 from mailqueue.bulk.sandbox import Origin
-from mailqueue.bulk.template import Template, pack_attachments
+from mailqueue.bulk.template import Template, pack_attachments, refusal_of_name
 from mailqueue.bulk.tomlplaces import Places, places
 from mailqueue.conf.nearest import nearest
 from mailqueue.errors import InvalidMessage, TemplateError
@@ -79,7 +79,7 @@ class _Loading:
         content = _decoded(self._path.read_bytes(), "", str(self._path)).replace("\r\n", "\n")
         try:
             self._table = tomllib.loads(content)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # the latter, and a number of thousands of digits, are Python's
             raise self._no_toml(str(error), content) from None
         self._places = places(content)
         self._refuse_unknown(self._table, KEYS)
@@ -263,6 +263,9 @@ class _Loading:
             if cid in pictures:
                 self._refuse(keys, f"two files have the cid {cid!r}")
             pictures.add(cid)
+        if why := refusal_of_name(name):
+            self._refuse((*keys, "name"), why)
+            return None
         if octets is None:
             return None
         return _picture(octets, name, mimetype, cid) if inline else EmailAttachment(name, octets, mimetype)

@@ -15,7 +15,7 @@ from mailqueue import conf
 from mailqueue.bulk.environment import environment
 from mailqueue.bulk.sandbox import Origin
 from mailqueue.bulk.template import Template, _variables, pack_attachments
-from mailqueue.errors import ImproperlyConfigured, MessageTooLarge, TemplateError
+from mailqueue.errors import ImproperlyConfigured, InvalidMessage, MessageTooLarge, TemplateError
 from mailqueue.mail import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.write import write
 from mailqueue.precheck import passes
@@ -215,7 +215,9 @@ def test_an_empty_subject_is_refused():
         ({"from_email": "nobody"}, "from", None, "no address"),
         ({"headers": {"X Y": "a"}}, "header X Y", None, "no name of a header"),
         ({"headers": {"Subject": "a"}}, "header Subject", None, "give it as 'subject'"),
-        ({"headers": {"Bcc": "a@x.org"}}, "header Bcc", None, "mailqueue sets it"),
+        ({"headers": {"X-A": "a", "x-a": "b"}}, "header x-a", None, "there as 'X-A' already"),
+        ({"headers": {"Bcc": "a@x.org"}}, "header Bcc", None, "one recipient at a time"),
+        ({"headers": {"Date": "today"}}, "header Date", None, "mailqueue sets it"),
         ({"headers": {"Content-Type": "a"}}, "header Content-Type", None, "mailqueue sets it"),
     ],
 )
@@ -314,6 +316,13 @@ def test_all_fields_that_do_not_compile_are_told_together():
         Template(subject="{{", text="{% if", from_email="nobody").compile()
     assert [error.field for error in caught.value.errors] == ["subject", "text", "from"]
     assert str(caught.value).count("\n") == 2
+
+
+@pytest.mark.parametrize("name", ["a\r\nBcc: eve@example.org", "a\0b", "a\u2028b", "a\ud800", "é" * 128])
+def test_a_name_that_no_attachment_can_have_is_refused_at_once(name):
+    with pytest.raises(InvalidMessage, match="cannot be the name of an attachment"):
+        pack_attachments([(name, b"x", "application/pdf")])
+    pack_attachments([("é" * 127, b"x", "application/pdf"), (None, b"x", "application/pdf")])
 
 
 def test_attachments_above_the_limit_are_refused():

@@ -117,6 +117,8 @@ def test_pictures_alone_are_related_to_the_html(file):
 def test_no_toml(mistakes):
     assert mistakes('subject = "x"\ntext = oops\n') == ["news.toml, line 2: it is no TOML: Invalid value"]
     assert mistakes('subject = "x')[0].startswith("news.toml, line 1: it is no TOML")
+    for hostile in (f"x = {'[' * 3000}", f"x = {'9' * 5000}"):
+        assert "it is no TOML" in mistakes(f'subject = "x"\n{hostile}\n')[0]
     assert mistakes(b'subject = "x"\ntext = "\xff"') == ["news.toml, line 2: it is no UTF-8: save the file as UTF-8"]
 
 
@@ -158,7 +160,7 @@ start_at = 2027-01-31T09:00:00
         "news.toml, attachments[2], line 7: it is a file's name or a table with file, not a number",
         "news.toml, text, line 10: Expected an expression, got 'end of statement block'",
         "news.toml, headers.X-One, line 13: it is text, in quotes, not a number",
-        "news.toml, header Bcc, line 14: mailqueue sets it itself",
+        "news.toml, header Bcc, line 14: a campaign writes to one recipient at a time",
         "news.toml, campaign.lnae, line 16: there is no option of this name; did you mean lane?",
         "news.toml, campaign.lane, line 17: no lane 'fast': the lanes are urgent, default, bulk",
         "news.toml, campaign.on_error, line 18: it is 'stop' or 'skip', not 'ignore'",
@@ -241,6 +243,7 @@ def test_times_with_their_zone(file):
         ('[{ file = "a.png", type = "png" }]', "no MIME type"),
         ('[{ file = "a.png", inline = "yes" }]', "true or false"),
         ('[{ file = "a.png", cid = "a b" }]', "cannot be a cid"),
+        ('[{ file = "a.png", name = "a\\nBcc: b", cid = "a" }]', "attachments[1].name, line 3: 'a\\nBcc: b' cannot be"),
         ('[{ file = "a.png", cid = "a" }, { file = "a.png", cid = "a" }]', "two files have the cid 'a'"),
     ],
 )
