@@ -16,7 +16,7 @@ from mailqueue.bulk.sandbox import NOWHERE, Field, FieldKind, Origin, global_nam
 from mailqueue.errors import InvalidMessage, MessageTooLarge, RecipientError, TemplateError
 from mailqueue.mail.address import PLAIN_NAME
 from mailqueue.mail.attachments import EmailAlternative
-from mailqueue.mail.headers import is_line
+from mailqueue.mail.headers import ADDRESS_HEADERS, is_line
 from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
 from mailqueue.parts import Part, pack_attachment, unpack_attachment
 from mailqueue.precheck import passes
@@ -231,6 +231,8 @@ class Compiled:
         self._boxes = [box for box in self._all_boxes() if box is not self._to]
         self._sure_names = frozenset(chain.from_iterable(field.names for field in varying))
         self._longest = min((field.longest for field in varying), default=_ANY)
+        if any(name.lower() in ADDRESS_HEADERS for name, _ in self._headers):  # Sender: it is built to be tried
+            self._longest = 0
         self._may_lack_subject = self._subject.constant is None and not self._subject.has_text
 
     def _is_sure(self, variables: dict[str, Any]) -> bool:

@@ -318,6 +318,13 @@ def test_all_fields_that_do_not_compile_are_told_together():
     assert str(caught.value).count("\n") == 2
 
 
+@pytest.mark.parametrize("source", ["{{ sender }}", "Zoë"])
+def test_a_sender_that_is_none_is_found_by_the_check(source):
+    compiled = Template(subject="s", text="t", headers={"Sender": source}).compile()
+    with pytest.raises(TemplateError, match="no message can be made of it: Invalid address"):
+        compiled.check(JANE, {"sender": "Zoë"})
+
+
 @pytest.mark.parametrize("name", ["a\r\nBcc: eve@example.org", "a\0b", "a\u2028b", "a\ud800", "é" * 128])
 def test_a_name_that_no_attachment_can_have_is_refused_at_once(name):
     with pytest.raises(InvalidMessage, match="cannot be the name of an attachment"):
