@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailqueue.bulk.address import bare
 from mailqueue.bulk.hours import QuietHours, zone_of
-from mailqueue.bulk.spec import check_id
+from mailqueue.bulk.listheaders import feedback_id
+from mailqueue.bulk.spec import check_id, check_path
 from mailqueue.conf.nearest import nearest
 from mailqueue.errors import InvalidMessage
 from mailqueue.lanes import check_lane
@@ -25,8 +26,6 @@ __all__ = ["ARGUMENTS", "CAMPAIGN_KEYS", "campaign_options"]
 
 _UNITS: Final = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 _SPAN: Final = re.compile(r"(?:\s*\d+\s*(?:d|h|min|s)\b)+\s*")
-_FEEDBACK: Final = re.compile(r"[A-Za-z0-9]{5,15}", re.ASCII)
-_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 class _Refused(Exception):  # noqa: N818 - no error of the package: the table's reader makes one of it
@@ -104,14 +103,7 @@ def _name(check: Callable[[str], str]) -> Callable[[Any, Any], str]:
 
 
 def _feedback(value: Any, _: Any) -> str:
-    if not _FEEDBACK.fullmatch(_text(value, None)):
-        raise _Refused(f"{value!r} is no sender's id: write 5 to 15 letters and digits")
-    return str(value)
-
-
-def _dotted(value: Any, _: Any) -> str:
-    if not _PATH.fullmatch(_text(value, None)):
-        raise _Refused(f"{value!r} is no dotted path: write 'package.module.function'")
+    feedback_id("", "", _text(value, None))
     return str(value)
 
 
@@ -195,7 +187,7 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[Any, Any], Any]]]] = {
     "unsubscribe": ("unsubscribe", _flag),
     "feedback_id": ("feedback_id", _feedback),
     "on_unknown": ("on_unknown", _one_of("hold", "resend")),
-    "on_finish": ("on_finish", _dotted),
+    "on_finish": ("on_finish", _name(check_path)),
 }
 #: Of ``bulk.send``: those that a table can have.
 ARGUMENTS: Final = tuple(name for name, _ in _READERS.values())

@@ -101,7 +101,7 @@ def send(
         on_finish: The dotted path of a function that a worker calls with the ``CampaignStatus``, once, when it is finished.
         unsubscribe: Whether messages have the fields by which their recipient leaves the list, and templates an
             ``unsubscribe_url`` (docs/consent.md). Default: if ``list`` is given, or MAILQUEUE_UNSUBSCRIBE_URL is set.
-        feedback_id: The sender in Feedback-ID fields, 5 to 15 letters and digits; without it there is no such field.
+        feedback_id: The sender in Feedback-ID fields, 5 to 15 letters, digits and ``. _ -``; without it there is no such field.
         on_unknown: What to do if an answer of a relay is lost: "hold", the default, or "resend".
         attachments: As ``EmailMessage(attachments=...)`` takes them, for everybody: stored and encoded once.
         progress: Called with how far trying and then loading has come, after each 200 recipients or fewer.

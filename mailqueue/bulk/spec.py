@@ -20,6 +20,7 @@ __all__ = [
     "CampaignSpec",
     "Options",
     "check_id",
+    "check_path",
     "decode_options",
     "decode_spec",
     "encode_spec",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
+_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _AT_HOST: Final = re.compile(r"@([^\s@<>]+)>?\s*\Z")
 _HOST: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*", re.ASCII)
 
@@ -90,6 +92,13 @@ def check_id(campaign: str) -> str:
             "digit, no two dots in a row"
         )
     return campaign
+
+
+def check_path(path: str) -> str:
+    """Return ``path``; raise InvalidMessage if it cannot lead to a function."""
+    if not _PATH.fullmatch(path):
+        raise InvalidMessage(f"on_finish: {path!r} is no dotted path: write 'package.module.function'")
+    return path
 
 
 def made_id(now: float | None = None) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from mailqueue import conf
 from mailqueue.bulk.hours import QuietHours
-from mailqueue.bulk.spec import CampaignSpec, check_id, host_of
+from mailqueue.bulk.spec import CampaignSpec, check_id, check_path, host_of
 from mailqueue.bulk.ways import ways
 from mailqueue.errors import InvalidMessage
 from mailqueue.lanes import check_lane
@@ -26,8 +25,6 @@ __all__ = ["Seed", "Terms"]
 
 #: A recipient of a test send: an address, or one with data of its own instead of the first recipient's.
 Seed: TypeAlias = str | tuple[str, Mapping[str, Any]]
-
-_PATH: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +74,7 @@ class Terms:
             on_unknown=policy,
             unsubscribe=self._can_be_left,
             feedback_id=self.feedback_id,
-            on_finish=_checked_path(self.on_finish),
+            on_finish=check_path(self.on_finish) if self.on_finish else "",
             host=host_of(template.from_email),
         )
 
@@ -87,9 +84,3 @@ class Terms:
         if self.unsubscribe is not None:
             return self.unsubscribe
         return bool(self.list or (conf.get("MAILQUEUE_UNSUBSCRIBE_URL") and conf.get("MAILQUEUE_UNSUBSCRIBE_KEYS")))
-
-
-def _checked_path(path: str) -> str:
-    if path and not _PATH.fullmatch(path):
-        raise InvalidMessage(f"on_finish: {path!r} is no dotted path: write 'package.module.function'")
-    return path

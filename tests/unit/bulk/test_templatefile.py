@@ -216,7 +216,7 @@ def test_an_undefined_name_is_told_by_the_line_of_the_file(file):
         ('seeds = ["me"]', "'me' is no address"),
         ("seeds = [{ name = 1 }]", "a table with an email"),
         ('on_finish = "x y"', "no dotted path"),
-        ('feedback_id = "?"', "no sender's id"),
+        ('feedback_id = "?"', "the sender of a Feedback-ID"),
     ],
 )
 def test_options_are_checked(mistakes, line, why):
