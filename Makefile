@@ -1,6 +1,7 @@
 # The commands of this repository. `make help` lists them; .venv is made on first use, with uv if it is there.
 #
-# Variables: PYTHON (an interpreter of 3.11 or newer), VENV (.venv), ARGS (options for pytest, the demo or the proof).
+# Variables: PYTHON (an interpreter of 3.11 or newer), VENV (.venv), ARGS (options for pytest, the demo or the proof),
+# JOBS (tests at a time).
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -33,18 +34,25 @@ demo-bulk: $(VENV)/.demo ## See a campaign of 50,000 work: paused, workers kille
 dev: $(VENV)/.demo ## Run a store, a worker and an inbox for development
 	@$(BIN)/mailqueue dev $(ARGS)
 
+# Several at a time, for they wait for servers more than they compute; but not those with whole fleets, which share the
+# machine with nobody. ARGS may choose tests of one kind alone (5: none of the other).
+JOBS ?= 3
+PARALLEL = -n $(JOBS) --dist loadfile
+
 .PHONY: test
 test: $(VENV)/.test ## All tests that this machine has the servers for
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) tests/unit tests/integration $(ARGS); first=$$?; \
+	$(BIN)/python -m pytest -q tests/acceptance $(ARGS); second=$$?; \
+	case "$$first $$second" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
 
 .PHONY: test-unit
 test-unit: $(VENV)/.test ## The tests that need no servers: seconds
-	@$(BIN)/python -m pytest -q tests/unit -m "not store" $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) tests/unit -m "not store" $(ARGS)
 
 .PHONY: test-integration
 test-integration: $(VENV)/.test ## The tests against a real Valkey and real SMTP servers
-	@$(BIN)/python -m pytest -q tests/integration $(ARGS)
-	@$(BIN)/python -m pytest -q tests/unit -m store $(ARGS) || [ $$? -eq 5 ] # 5: ARGS chose none of these
+	@$(BIN)/python -m pytest -q $(PARALLEL) tests/integration $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) tests/unit -m store $(ARGS) || [ $$? -eq 5 ] # 5: ARGS chose none of these
 
 .PHONY: test-acceptance
 test-acceptance: $(VENV)/.test ## Real workers, signals, kill -9; Postfix and RabbitMQ where installed

@@ -308,7 +308,7 @@ def test_memory_stays_flat_over_a_long_iterator(store):
             yield f"Number {number}", "text " * 200, "f@example.com", [f"t{number}@example.com"]
 
     assert mailqueue.send_mass_mail(data()) == 100_000
-    assert store.llen(queue_name(DEFAULT_LANE)) == 1000
+    assert 1000 <= store.llen(queue_name(DEFAULT_LANE)) < 1100  # a parcel waits a second at most for the next message
     # The messages are 130 MB, and their receipts would be 30.
     assert max(resident[2:]) - resident[1] < 8_000_000
 

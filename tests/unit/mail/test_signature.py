@@ -77,6 +77,7 @@ def fields_of(octets, place=0):
         (pem(ED), "ed", "ed25519-sha256"),
         (SEED, "ed", "ed25519-sha256"),
     ],
+    ids=["PKCS8", "PKCS1", "escaped", "CRLF", "ed25519", "seed"],
 )
 def test_other_software_verifies_it(key, selector, algorithm):
     octets = message()
@@ -156,7 +157,7 @@ def test_several_keys_sign_each_for_itself():
         b"From: a@example.com\r\n\r\nno line end",
     ],
 )
-@pytest.mark.parametrize("key", [("mail", pem(RSA)), ("ed", SEED)])
+@pytest.mark.parametrize("key", [("mail", pem(RSA)), ("ed", SEED)], ids=["rsa", "ed25519"])
 def test_whatever_the_message(octets, key):
     selector, text = key
     assert verified(Signer([signing(text, selector)]).sign(octets))
@@ -186,6 +187,7 @@ def test_what_is_no_message_is_refused(octets):
         base64.b64encode(b"x" * 31).decode(),
         RSA.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode(),
     ],
+    ids=["text", "no base64", "locked", "of another kind", "too short", "31 octets", "public"],
 )
 def test_a_key_that_is_none_is_told_and_not_shown(key):
     with pytest.raises(ImproperlyConfigured, match="no private key of RSA") as caught:
