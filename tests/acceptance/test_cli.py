@@ -296,7 +296,8 @@ def test_every_command_has_help_with_examples(environment):
     shown = run("--help", environment=environment).stdout
     commands = re.findall(r"^  ([\w-]+) ", shown.partition("Commands:")[2], re.MULTILINE)
     told = (
-        "cancel check demo dev hold inbox list relays release requeue resolve retry-schedule send spool status worker"
+        "bulk cancel check demo dev hold inbox list rates relays release requeue resolve retry-schedule send spool status "
+        "suppress worker"
     )
     assert set(commands) == set(told.split())
     for command in commands:
