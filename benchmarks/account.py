@@ -30,7 +30,7 @@ from mailqueue import EmailMultiAlternatives, codec, conf
 from mailqueue.ledger.redis import RedisLedger
 from mailqueue.mail.letter import Letter
 from mailqueue.testing.store import EmbeddedValkey
-from workers import backends, drain, tap
+from workers import backends, tap, unpacking
 from workers.inline import InlineWorker
 from workers.journal import Journal
 from workers.process import make_ledger, spare_the_collector
@@ -111,7 +111,7 @@ class Account:
             setattr(RedisLedger, step, self.timed(step, getattr(RedisLedger, step)))
         Journal._write = self.timed("worker", Journal._write)  # type: ignore[method-assign] # noqa: SLF001 - as above
         codec.decode = self.timed("decode", codec.decode)
-        drain.unpack = self.timed("decode", drain.unpack)  # type: ignore[attr-defined]
+        unpacking.unpack = self.timed("decode", unpacking.unpack)  # type: ignore[attr-defined]
         Letter.of = self.timed("render", Letter.of)  # type: ignore[method-assign]
         backends.deliver = self.feed(backends.deliver)
 

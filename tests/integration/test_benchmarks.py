@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import smtplib
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.delay import DelayProxy
-from benchmarks.helper import HelperTrouble
+from benchmarks.helper import ROOT, HelperTrouble
 from benchmarks.letters import SENDER, expected, letter
 from benchmarks.measure import RunTrouble, run
 from benchmarks.plan import Case
 from benchmarks.sink import Sink, SinkTimeout
 from benchmarks.systems import SYSTEMS, System
 from mailqueue.mail import EmailMultiAlternatives
+from mailqueue.testing.environment import clean_environment
 
 RTT = 0.05  # s; what a link without delay takes is far below
 
@@ -199,3 +202,13 @@ def test_a_ledger_that_says_something_else_than_the_sink_fails_the_run():
     liar = dataclasses.replace(SYSTEMS["smtplib"], store=True, ledger=True)
     with pytest.raises(RunTrouble, match="all of 5 messages have arrived, and the ledger has"):
         run(Case("one", "liar", 5), liar, Path(sys.executable))
+
+
+def test_the_account_finds_every_step():
+    """It puts its clocks into the workers' modules by name, and these move."""
+    command = [sys.executable, "-m", "benchmarks.account", "--json", "--runs", "1", "--messages", "100"]
+    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for steps in json.loads(done.stdout).values():
+        spent = {name for name, microseconds in steps.items() if microseconds > 0}
+        assert {"fetch", "claim", "decode", "render", "begin", "transmit", "record", "worker"} <= spent
