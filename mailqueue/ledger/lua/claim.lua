@@ -38,7 +38,7 @@ local function claim(id)
     return "-alone"
   end
   local fields = {f = token, o = owner, p = "claimed"}
-  if m.turn > 0 then fields.b = 0 end -- another worker counts from its own
+  if m.turn > 0 and m.fence ~= token then fields.b = 0 end -- another worker counts from its own
   if alone ~= m.alone then fields.y = alone and "1" or "" end
   move(m, "sending", now + LEASE, fields)
   enter("owned", owner .. "\n" .. id, 0)

@@ -78,6 +78,17 @@ def test_a_begin_does_not_undo_the_unbegin_after_it(stored, late):
     assert crash(stored) == 0
 
 
+def test_a_begin_does_not_begin_the_next_claim_of_the_same_batch(stored, late):
+    stored.accept("a")
+    stored.claim("a")
+    again = late(lambda: stored.ledger.begin(["a"], "t1"))
+    stored.record("a", State.DEFERRED, due_in=0.0)
+    stored.ledger.tick()
+    stored.claim("a")
+    again()
+    assert crash(stored) == 0
+
+
 def test_a_begin_does_not_expire_what_has_gone_out_in_time(stored, late):
     stored.accept("a", expires_at=stored.clock.now() + 5)
     stored.claim("a")
