@@ -25,7 +25,7 @@ class Tally:
     answers: int = 0  # messages that it has answered for, in whole or in part
     lost: int = 0  # connections on which it lost answers, since the last answer that was not lost
     silent: int = 0  # fresh connections on which it said nothing in time, likewise
-    over: str | None = None  # the message that all trouble so far was over, "" if it was not one alone
+    over: str | None = None  # the message that all trouble since was over, "" if it was not one alone
 
 
 class Evidence:
@@ -50,6 +50,7 @@ class Evidence:
         tally = self._tally
         tally.answers += 1
         tally.lost = tally.silent = 0
+        tally.over = None
 
     def answer_lost(self) -> None:
         """A connection was lost, or is of no more use, that the last bytes of messages may have gone out over."""

@@ -108,6 +108,15 @@ def test_it_knows_whether_all_trouble_was_over_one_message(troubles, over):
     assert (tally.over or "") == over
 
 
+def test_trouble_before_an_answer_is_no_part_of_it():
+    tally = Tally()
+    one = Evidence(tally)
+    one.trouble(None)
+    one.answered()
+    one.trouble(attempt("m1"))
+    assert tally.over == "m1"
+
+
 def test_connections_to_one_relay_share_what_it_has_done(evidence):
     tally = Tally()
     one, two, message = Evidence(tally), Evidence(tally), attempt()
