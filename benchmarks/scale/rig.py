@@ -57,9 +57,12 @@ class Drained:
 
 
 def say(words: str, *, end: str = "") -> None:
-    """Show how far it is, on one line until ``end`` ends it."""
-    sys.stderr.write(f"\r\033[K{words}{end}")
-    sys.stderr.flush()
+    """Show how far it is, on one line until ``end`` ends it; in a file, what came of it."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{words}{end}")
+        sys.stderr.flush()
+    elif end:
+        sys.stderr.write(f"{words}{end}")
 
 
 class Rig:
