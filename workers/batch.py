@@ -84,6 +84,7 @@ class Batch:
         self._claimed: dict[str, float] = {}  # id -> when, on this process's clock
         self._turns: dict[str, float] = {}  # of those claimed: in the relay's hands, and since when
         self._begun: dict[str, float] = {}
+        self._given_back: set[str] = set()
 
     def claimed(self, ids: Iterable[str]) -> None:
         """These were granted to us now."""
@@ -133,8 +134,14 @@ class Batch:
         """These were released unless they had begun, in which case the ledger has kept them ours."""
         with self._lock:
             for message_id in ids:
+                self._given_back.add(message_id)
                 self._claimed.pop(message_id, None)
                 self._turns.pop(message_id, None)
+
+    def gave_back(self, message_id: str) -> bool:
+        """Whether the message was given back: claimed again under this token, it could not be told from what it was."""
+        with self._lock:
+            return message_id in self._given_back
 
     def holds(self, message_id: str) -> bool:
         """Whether the message is still ours, as far as this process knows."""

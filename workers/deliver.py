@@ -1,10 +1,11 @@
 """Delivers a claimed batch: relay by relay over the long-lived connections, each outcome recorded as it is known.
 
-Leaves claiming to ``drain``, each connection to a ``line``, and the conversation with the relay to the backend.
+Leaves claiming to ``supply``, each connection to a ``line``, and the conversation with the relay to the backend.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import traceback
 from pathlib import Path
@@ -21,7 +22,7 @@ from workers.lookout import LOOK_EVERY
 from workers.portions import Portions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from workers.batch import Attempt, Batch
     from workers.lookout import Lookout
@@ -51,8 +52,32 @@ class Delivery:
         self._stopped = False
         self._tallies: dict[str, Tally] = {}
 
-    def run(self, attempts: Sequence[Attempt]) -> None:
-        """Deliver ``attempts``; returns when each is recorded or given back."""
+    def run(self, attempts: Sequence[Attempt], more: Callable[[], Sequence[Attempt]] = list) -> None:
+        """Deliver ``attempts``, and what ``more`` gives when they are used up; returns when each is recorded or given back.
+
+        There is no more for a relay that has limits, or while mail for another one waits.
+        """
+        relays = self._by_relay(attempts)
+        del attempts  # what has been sent of them is not needed until all are
+
+        def further(relay: str) -> Sequence[Attempt]:
+            if not relays and not self._process.pace.is_limited(relay):
+                relays.update(self._by_relay(more()))
+            return relays.pop(relay, ())
+
+        while relays:
+            relay = next(iter(relays))
+            errand = Errand(relay, relays.pop(relay), self._tallies.setdefault(relay, Tally()), self.must_stop)
+            wait = self._process.surely(self._process.relays.wait, relay)
+            if wait > 0:
+                self._give_back(errand, wait, "the relay is in trouble")
+            elif not self._stopped:
+                self._deliver_all(errand, functools.partial(further, relay))
+            self._process.relays.leave(relay)
+            self._give_back(errand, 0.0, "")
+
+    def _by_relay(self, attempts: Sequence[Attempt]) -> dict[str, list[Attempt]]:
+        """The attempts by their relays; those that need none any more are settled."""
         relays: dict[str, list[Attempt]] = {}
         served = Journal(self._process, self._batch)
         for attempt in attempts:
@@ -61,26 +86,18 @@ class Delivery:
             else:  # a late answer of an earlier attempt has served them all meanwhile
                 served.note(attempt, self._conclusion.answered(attempt))
         served.write()
-        for relay, waiting in relays.items():
-            errand = Errand(relay, waiting, self._tallies.setdefault(relay, Tally()), self.must_stop)
-            wait = self._process.surely(self._process.relays.wait, relay)
-            if wait > 0:
-                self._give_back(errand, wait, "the relay is in trouble")
-            elif not self._stopped:
-                self._deliver_all(errand)
-            self._process.relays.leave(relay)
-            self._give_back(errand, 0.0, "")
+        return relays
 
     # -- one relay
 
-    def _deliver_all(self, errand: Errand) -> None:
+    def _deliver_all(self, errand: Errand, further: Callable[[], Sequence[Attempt]]) -> None:
         """Deliver what the errand has, unless the relay is in trouble."""
         relay = errand.relay
         try:
             if self._process.pace.is_limited(relay):
                 Portions(self._process, self._batch, errand, lambda alone: self._send(errand, alone=alone)).work()
             else:
-                self._send(errand)
+                self._send(errand, further)
         except RelayTrouble as trouble:
             wait = self._process.surely(self._process.relays.troubled, relay, trouble, errand.tally.over or "")
             self._give_back(errand, wait, f"relay trouble at {trouble.stage}")
@@ -94,13 +111,21 @@ class Delivery:
             logger.debug("action=delivery_failed relay=%s", relay or "default", exc_info=True)
             self._give_back(errand, LATER, type(error).__name__)
 
-    def _send(self, errand: Errand, *, alone: bool = False) -> None:
-        """Send what the errand has, over as many connections as the relay takes, or over one."""
+    def _send(
+        self, errand: Errand, further: Callable[[], Sequence[Attempt]] | None = None, *, alone: bool = False
+    ) -> None:
+        """Send what the errand has, over as many connections as the relay takes, or over one.
+
+        ``further`` is for a relay that has one, and for errands that are no lone message: that waits for nobody.
+        """
         relay = errand.relay
-        lines = 1 if alone or self._process.relays.is_probed(relay) else self._process.connections.at_once(relay)
+        probed = self._process.relays.is_probed(relay)
+        lines = 1 if alone or probed else self._process.connections.at_once(relay)
+        if probed or lines > 1 or len(errand) <= 1:
+            further = None
         if lines > 1 and len(errand) > 1:
             Lines(self._process, self._batch, errand).work(min(lines, len(errand)), LOOK_EVERY)
-        Line(self._process, self._batch, errand).work()
+        Line(self._process, self._batch, errand, further=further).work()
 
     def _give_back(self, errand: Errand, due_in: float, reason: str) -> None:
         """Release what was not begun; relay trouble costs a message nothing but, in the end, its maximum age."""

@@ -21,7 +21,7 @@ from workers.journal import Journal
 from workers.retry import reconnecting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from workers.batch import Attempt, Batch
     from workers.connections import Connection
@@ -42,16 +42,26 @@ class Line:
 
     Args:
         share: Messages that it takes over one connection before it looks whether others have left it any; None: all.
+        further: Gives what is to be sent when nothing is left in the errand, if there is something.
     """
 
-    def __init__(self, process: Process, batch: Batch, errand: Errand, share: int | None = None) -> None:
+    def __init__(
+        self,
+        process: Process,
+        batch: Batch,
+        errand: Errand,
+        share: int | None = None,
+        further: Callable[[], Sequence[Attempt]] | None = None,
+    ) -> None:
         self._process = process
         self._batch = batch
         self._errand = errand
         self._share = share
+        self._further = further
         self._conclusion = Conclusion(process, batch.lane)
         self._journal = Journal(process, batch)
         self._evidence = Evidence(errand.tally)
+        self._failure: Exception | None = None  # of taking further
         self._in_hand: dict[int, Attempt] = {}  # by the identity of their messages, oldest first
         #: What a connection was last lost or refused with, before it had served a message; None once one has.
         self.trouble: RelayTrouble | None = None
@@ -66,6 +76,7 @@ class Line:
 
         Raises RelayTrouble when patience with the relay is at its end. Nothing is in hand after that; what was not
         sent waits in the errand again. So it is after a bug, which is raised as it is: of what had begun nobody knows.
+        What taking further raises is raised when what had begun has its answers.
         """
         try:
             while len(self._errand) and not self._errand.must_stop():
@@ -77,6 +88,8 @@ class Line:
             raise
         finally:
             self._put_back()
+        if self._failure is not None:
+            raise self._failure
 
     def _sleep(self, seconds: float) -> None:
         """Before the next connection, but no longer than others leave messages that it would be for."""
@@ -105,7 +118,9 @@ class Line:
             self._put_back()
 
     def _deliver(self, connection: Connection) -> None:
-        for outcome in backends.deliver(connection.backend, self._feed(), self._begin, self._journal.write):
+        room = connection.limits.messages - connection.messages
+        room = room if self._share is None else min(room, self._share)
+        for outcome in backends.deliver(connection.backend, self._feed(room), self._begin, self._journal.write):
             key = id(outcome.message)
             attempt = self._in_hand[key]
             self._unanswered.discard(key)
@@ -129,11 +144,11 @@ class Line:
             if not self._unanswered:
                 self._journal.write()  # there is nothing that it could share a call with before the next begin
 
-    def _feed(self) -> Iterator[Any]:
-        """The messages still to be sent, until there is a reason to stop between two of them."""
+    def _feed(self, room: int) -> Iterator[Any]:
+        """At most ``room`` of the messages still to be sent, until there is a reason to stop between two of them."""
         fed = 0
-        while (self._share is None or fed < self._share) and not self._errand.must_stop():
-            attempt = self._errand.take()
+        while fed < room and not self._errand.must_stop():
+            attempt = self._errand.take() or self._take_further()
             if attempt is None:
                 return
             # One whose answer was lost before, or within which a connection broke, goes by itself: should it be what
@@ -148,6 +163,21 @@ class Line:
                 yield attempt.message
                 if doubtful:
                     return
+
+    def _take_further(self) -> Attempt | None:
+        """The first of what joins the errand now that it has nothing left."""
+        not_begun = len(self._in_hand) - len(self._unanswered)
+        if self._further is None or not_begun > self._process.batch_messages:
+            return None  # a backend that takes all it can get before it begins is not to claim the whole lane
+        self._journal.write()  # it may take its time
+        try:
+            attempts = self._further()
+        except Exception as error:  # noqa: BLE001 - raised by `work`; it costs nobody's answer
+            self._failure, self._further = error, None
+            return None
+        for attempt in attempts:
+            self._errand.put_last(attempt)
+        return self._errand.take()
 
     # -- messages
 

@@ -72,7 +72,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("one process of a worker", "workers.process"),
     (
         "one batch",
-        "workers.lookout workers.conclusion workers.refusals workers.journal workers.errand workers.line workers.lines workers.portions workers.deliver workers.unpacking workers.drain",
+        "workers.lookout workers.conclusion workers.refusals workers.journal workers.errand workers.line workers.lines workers.portions workers.deliver workers.unpacking workers.claiming workers.supply workers.drain",
     ),
     ("the rounds", "workers.tick workers.rounds workers.room workers.feed workers.rota"),
     ("a worker for users' tests", "workers.inline"),

@@ -104,6 +104,12 @@ def test_giving_back_leaves_what_has_begun_meanwhile(batch):
     assert not batch.holds("2")
 
 
+def test_it_knows_what_it_has_given_back(batch):
+    batch.claimed(["1", "2"])
+    batch.given_back(["1"])
+    assert [batch.gave_back("1"), batch.gave_back("2")] == [True, False]
+
+
 def test_recipients_without_a_final_answer_are_outstanding():
     results = {
         "a": Result(Verdict.ACCEPTED, Reply(250)),
