@@ -26,7 +26,7 @@ class Limits:
 
     at_once: int = 1  # that one delivery may use
     idle: float = 30.0  # s without use, then it is closed
-    messages: int = 1000  # then it is closed
+    messages: int = 10000  # then it is closed
     age: float = 300.0  # s since it was opened, then it is closed
     probe_after: float = 1.0  # s of idling, then it is probed (RSET) before it is used
 
