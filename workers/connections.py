@@ -65,7 +65,7 @@ class Connections:
         self._clock = clock
         self._lock = threading.Lock()
         self._connections: dict[int, Connection] = {}  # all of them, by their identity
-        self._free: dict[str, list[Connection]] = {}  # by relay; the one used last is lent first, so that the rest idle
+        self._free: dict[str, list[Connection]] = {}  # by relay, the one used last at the end
         self._fewer: dict[str, tuple[int, float]] = {}  # relay -> how many it serves at once, and until when that holds
 
     def at_once(self, relay: str) -> int:
@@ -159,8 +159,7 @@ class Connections:
     def _locked(self, relay: str) -> Connection:
         """A free connection, or a new one, its lock held."""
         with self._lock:
-            free = self._free.get(relay)
-            connection = free.pop() if free else None
+            connection = _taken(self._free.get(relay) or [])
         if connection is None:
             connection = Connection(self._build(relay), self._limits(relay), used_at=self._clock())
             with self._lock:
@@ -194,3 +193,15 @@ class Connections:
                 close()
         except Exception as error:  # noqa: BLE001 - any class's errors; the connection is given up, and nothing is lost
             logger.warning("action=close_failed error=%s", type(error).__name__)
+
+
+def _taken(free: list[Connection]) -> Connection | None:
+    """Take the connection that was used last, so that the rest idle; one that is open before those that are not.
+
+    To open another could be refused by a relay that is content with those that are open.
+    """
+    if not free:
+        return None
+    connection = next((each for each in reversed(free) if each.opened_at), free[-1])
+    free.remove(connection)
+    return connection

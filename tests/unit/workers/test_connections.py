@@ -100,6 +100,21 @@ def test_the_one_that_was_used_last_is_lent_first_so_that_the_others_idle(connec
     assert (kept.backend.closed, spare.backend.closed) == (0, 1)
 
 
+def test_an_open_one_is_lent_before_one_that_was_refused_since(connections):
+    served = []
+
+    def use_two():
+        with connections.use(""):
+            with connections.use("") as one:
+                served.append(one)
+            raise OSError("refused")
+
+    with pytest.raises(OSError, match="refused"):
+        use_two()
+    with connections.use("") as again:
+        assert again is served[0]
+
+
 def test_a_connection_that_one_thread_has_used_is_free_for_others(connections, built):
     thread = threading.Thread(target=use, args=(connections,))
     thread.start()
