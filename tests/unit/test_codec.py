@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailqueue import codec
 from mailqueue.blobs import Blob, Octets
 from mailqueue.bulkenvelope import BulkEnvelope
 from mailqueue.charset import CharsetSpec
@@ -167,12 +168,18 @@ def test_an_encoded_envelope_says_its_version():
     assert json.loads(encode(BULK))["v"] == 2
 
 
-def test_what_is_above_1_kb_is_compressed():
+@pytest.mark.parametrize("fast", [False, True])
+def test_what_is_above_1_kb_is_compressed(fast, monkeypatch):
+    if not fast:
+        monkeypatch.setattr(codec, "isal_zlib", None)
+    elif codec.isal_zlib is None:
+        pytest.skip("the extra `fast` is not installed")
     assert encode(SMALL)[:1] == b"{"
     for repeats in (100, 1400):
         large = msgspec.structs.replace(SMALL, body="words and more words " * repeats)
         assert len(encode(large)) < 400
         assert decode(encode(large)) == large
+        assert json.loads(zlib.decompress(encode(large)))["v"] == 1
 
 
 @pytest.mark.parametrize("version", [3, 0, "1", None, [1]])
