@@ -23,10 +23,12 @@ class Rounds(abc.ABC):
         name: Of the thread, and of what is logged.
         idle: s between two rounds.
         busy: s after a round in which something was done.
+        trouble: What is logged when the store or the broker allows no round: that the thread ``waits``, or ``failed``.
     """
 
-    def __init__(self, name: str, *, idle: float, busy: float) -> None:
+    def __init__(self, name: str, *, idle: float, busy: float, trouble: str = "waits") -> None:
         self._name = name
+        self._trouble = trouble
         self._idle = idle
         self._busy = busy
         self._stop = threading.Event()
@@ -42,13 +44,17 @@ class Rounds(abc.ABC):
         """Whether it is to end."""
         return self._stop.is_set()
 
+    def end(self) -> None:
+        """Let no further round begin."""
+        self._stop.set()
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread; what it has in hand is finished."""
-        self._stop.set()
+        self.end()
         self._thread.join(timeout=_PATIENCE)
 
     def _run(self) -> None:
@@ -58,12 +64,13 @@ class Rounds(abc.ABC):
             try:
                 if self.once():
                     pause = self._busy
-                if self._failing:
+                if self._failing and not self.stopping:  # a round that ends the rounds need not have come to anything
                     logger.warning("action=%s_recovered", self._name)
                 self._failing = None
             except (LedgerUnavailable, BrokerUnavailable, LedgerFault) as error:  # of which a traceback tells nothing
                 if self._failing is not type(error):
-                    logger.warning("action=%s_waits reason=%s", self._name, error)
+                    level = logging.ERROR if isinstance(error, LedgerFault) else logging.WARNING
+                    logger.log(level, "action=%s_%s reason=%s", self._name, self._trouble, error)
                 self._failing = type(error)
             except Exception:
                 # The thread must outlive its bugs.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING
 
 from mailqueue.codec import Parcel
 from mailqueue.errors import ImproperlyConfigured, LedgerFault, LedgerUnavailable, SpoolError
 from mailqueue.ledger.rules import TICK_GAP_MORE
+from workers.rounds import Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 REPLAYED = 500  # messages of the spool that are replayed before the next tick
 
 
-class Tick:
-    """Calls ``once`` every ``seconds`` until stopped.
+class Tick(Rounds):
+    """Ticks every ``seconds`` until stopped. Nothing deferred would ever be sent without it.
 
     ``admit`` is for a store that nobody could judge yet: asked before the first tick until it has an answer, False ends
     the thread. It raises LedgerUnavailable while the store is away.
@@ -46,44 +46,30 @@ class Tick:
         *,
         admit: Callable[[], bool] | None = None,
     ) -> None:
+        # One that published may have left more: the ledger bounds each, and answers the next after this gap.
+        super().__init__("tick", idle=seconds, busy=min(seconds, TICK_GAP_MORE), trouble="failed")
         self._ledger = ledger
         self._publisher = publisher
         self._worker = worker
-        self._seconds = seconds
         self._spool = spool
         self._admit = admit
-        self._stop = threading.Event()
-        self._failing: type[Exception] | None = None
         self._spool_failing = False
-        self._thread = threading.Thread(target=self._run, name="mailqueue-tick", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
 
     def stop(self) -> None:
         """End the thread; a tick under way is finished."""
-        self._stop.set()
-        self._thread.join(timeout=10)
+        super().stop()
         if self._spool is not None:
             self._spool.close()
 
     def once(self) -> int:
-        """One tick: free the claims of dead children, then publish what is due; returns the tasks published."""
-        self._bury_all()
-        ticked = self._ledger.tick()
-        if any(ticked.found.values()):
-            logger.info("action=tick %s", " ".join(f"{name}={count}" for name, count in sorted(ticked.found.items())))
-        parcels = [Parcel(p.lane, p.number, p.items, p.alone) for p in ticked.publications]
-        if not parcels:
+        """One tick, and what waits in the spool; returns the tasks that the tick published."""
+        if self._admit is not None and not self._admit():
+            self.end()
             return 0
-        failed = self._publisher.publish(parcels)
-        if failed:
-            ids = [message_id for parcel in failed for message_id, _envelope in parcel.items]
-            logger.warning("action=publish_failed tasks=%d messages=%d", len(failed), len(ids))
-            if ids:
-                self._ledger.unpublished(ids)
-        return len(parcels) - len(failed)
+        self._admit = None
+        published = self._tick()
+        self.replay()
+        return published
 
     def replay(self) -> int:
         """Have the ledger accept what waits in this host's spool; returns how many messages it took."""
@@ -98,6 +84,23 @@ class Tick:
             return 0
         self._spool_failing = False
         return count
+
+    def _tick(self) -> int:
+        """Free the claims of dead children, then publish what is due; returns the tasks published."""
+        self._bury_all()
+        ticked = self._ledger.tick()
+        if any(ticked.found.values()):
+            logger.info("action=tick %s", " ".join(f"{name}={count}" for name, count in sorted(ticked.found.items())))
+        parcels = [Parcel(p.lane, p.number, p.items, p.alone) for p in ticked.publications]
+        if not parcels:
+            return 0
+        failed = self._publisher.publish(parcels)
+        if failed:
+            ids = [message_id for parcel in failed for message_id, _envelope in parcel.items]
+            logger.warning("action=publish_failed tasks=%d messages=%d", len(failed), len(ids))
+            if ids:
+                self._ledger.unpublished(ids)
+        return len(parcels) - len(failed)
 
     def _bury_all(self) -> None:
         """Free at once what children of this worker held when they died, instead of waiting for their leases."""
@@ -117,29 +120,6 @@ class Tick:
         if not _alive(pid):
             freed = self._ledger.free(owner)
             logger.warning("action=child_died pid=%d claims_freed=%d", pid, freed)
-
-    def _run(self) -> None:
-        pause = self._seconds
-        while not self._stop.wait(pause):
-            pause = self._seconds
-            try:
-                if self._admit is not None and not self._admit():
-                    return
-                self._admit = None
-                if self.once():  # it may have left more: the ledger bounds each, and answers the next after this gap
-                    pause = min(pause, TICK_GAP_MORE)
-                self.replay()
-                if self._failing:
-                    logger.warning("action=tick_recovered")
-                self._failing = None
-            except (LedgerUnavailable, LedgerFault) as error:  # the store's trouble, of which a traceback tells nothing
-                if self._failing is not type(error):
-                    level = logging.WARNING if isinstance(error, LedgerUnavailable) else logging.ERROR
-                    logger.log(level, "action=tick_failed reason=%s", error)
-                self._failing = type(error)
-            except Exception:
-                # The thread must outlive its bugs: without ticks nothing deferred is ever sent.
-                logger.exception("action=tick_failed")
 
 
 def _alive(pid: int) -> bool:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from mailqueue.errors import LedgerUnavailable
+from mailqueue.errors import LedgerFault, LedgerUnavailable
 from workers.rounds import Rounds
 
 
@@ -44,6 +44,12 @@ def walked(caplog):
 def test_a_store_that_is_away_is_told_once_and_that_it_is_back(walked):
     away = LedgerUnavailable("away")
     assert walked(1, away, away, away, 0) == ["action=walk_waits reason=away", "action=walk_recovered"]
+
+
+def test_a_store_that_cannot_do_what_is_asked_of_it_is_an_error_without_a_traceback(walked, caplog):
+    assert walked(LedgerFault("WRONGTYPE")) == ["action=walk_waits reason=WRONGTYPE", "action=walk_recovered"]
+    assert caplog.records[0].levelname == "ERROR"
+    assert not caplog.records[0].exc_info
 
 
 def test_a_bug_ends_the_round_alone(walked, caplog):

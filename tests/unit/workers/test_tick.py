@@ -14,6 +14,14 @@ from mailqueue.ledger.rules import TICK_GAP_MORE
 from workers.tick import Tick
 
 
+def next_of(answers):
+    """The next of the answers that were given; raised if it is an exception."""
+    answer = answers.pop(0)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 class Ledger:
     def __init__(self):
         self.answers = []
@@ -31,10 +39,7 @@ class Ledger:
 
     def tick(self, limit=500):
         self.ticked.release()
-        answer = self.answers.pop(0) if self.answers else Ticked()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return next_of(self.answers) if self.answers else Ticked()
 
     def unpublished(self, ids, *, due_in=2.0):
         self.given_back.append(tuple(ids))
@@ -62,10 +67,7 @@ class Spool:
 
     def replay(self, ledger, publisher, limit):
         self.asked.append((ledger, publisher, limit))
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return next_of(self.answers)
 
     def close(self):
         self.closed = True
@@ -232,14 +234,7 @@ def test_an_owner_that_the_store_cannot_free_is_told_without_a_traceback(tick, l
 
 def test_a_store_that_was_away_is_judged_before_the_first_tick_and_then_no_more(ledger, publisher, caplog):
     answers = [LedgerUnavailable("away"), True]
-
-    def admit():
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    tick = Tick(ledger, publisher, "worker", 0.01, admit=admit)
+    tick = Tick(ledger, publisher, "worker", 0.01, admit=lambda: next_of(answers))
     tick.start()
     for _ in range(3):
         assert ledger.ticked.acquire(timeout=5)
@@ -251,11 +246,13 @@ def test_a_store_that_was_away_is_judged_before_the_first_tick_and_then_no_more(
     ]
 
 
-def test_on_a_store_that_is_not_fit_there_is_no_tick(ledger, publisher):
+def test_on_a_store_that_is_not_fit_there_is_no_tick(ledger, publisher, caplog):
     ledger.answers = [DUE]
-    tick = Tick(ledger, publisher, "worker", 0.01, admit=lambda: False)
+    answers = [LedgerUnavailable("away"), False]
+    tick = Tick(ledger, publisher, "worker", 0.01, admit=lambda: next_of(answers))
     tick.start()
     tick._thread.join(timeout=5)
     assert not tick._thread.is_alive()
     assert publisher.published == []
+    assert caplog.messages == ["action=tick_failed reason=away"]
     tick.stop()
