@@ -25,7 +25,7 @@ from workers.rota import Rota
 from workers.tick import Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from celery import Celery
 
@@ -41,8 +41,7 @@ WAKE = 0.05  # s
 _EX_CONFIG = 78  # of sysexits.h
 
 _connected: list[Any] = []
-_ticks: dict[Any, Tick] = {}  # by application
-_rounds: dict[Any, list[Rounds]] = {}  # likewise
+_rounds: dict[Any, list[Rounds]] = {}  # by application
 
 
 def connect(app: Celery) -> None:
@@ -144,28 +143,26 @@ def _start(sender: Any = None, **_: Any) -> None:
     except ImproperlyConfigured as error:
         _tell(error)
         raise WorkerShutdown(_EX_CONFIG) from None
-    seconds = conf.get("MAILQUEUE_TICK_SECONDS")
-    publisher = _publisher()
-    tick = Tick(this.ledger, publisher, this.worker.name, seconds, open_spool(), admit=admit)
-    tick.start()
-    _ticks[app] = tick
-    _rounds[app] = _campaigners(this, publisher)
+    _rounds[app] = _make_rounds(this, admit)
     for each in _rounds[app]:
         each.start()
     logger.info("action=worker_ready worker=%s lanes=%s", this.worker.name, ",".join(this.lanes()))
 
 
-def _campaigners(this: Process, publisher: Publisher) -> list[Rounds]:
-    """What sees to campaigns, in every worker."""
+def _make_rounds(this: Process, admit: Callable[[], bool] | None) -> list[Rounds]:
+    """The rounds of every worker: over what is due, and over campaigns."""
+    publisher = _publisher()
+    name = this.worker.name
     return [
+        Tick(this.ledger, publisher, name, conf.get("MAILQUEUE_TICK_SECONDS"), open_spool(), admit=admit),
         Feeder(
             this.ledger,
             publisher,
-            this.worker.name,
+            name,
             deadline=conf.get("MAILQUEUE_DEADLINE"),
             together=in_one_store(conf.get("MAILQUEUE_BROKER_URL"), conf.get("MAILQUEUE_LEDGER_URL")),
         ),
-        Rota(this.ledger, this.worker.name),
+        Rota(this.ledger, name),
     ]
 
 
@@ -178,9 +175,6 @@ def _stop(sender: Any = None, **_: Any) -> None:
     """Main process, children gone: no more rounds; QUIT what a solo or threads worker has open."""
     for each in _rounds.pop(sender.app, ()):
         each.stop()
-    tick = _ticks.pop(sender.app, None)
-    if tick is not None:
-        tick.stop()
     process.close(sender.app)
 
 

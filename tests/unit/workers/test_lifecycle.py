@@ -85,9 +85,10 @@ def store(monkeypatch):
 @pytest.fixture
 def ready(shop, monkeypatch):
     """What Celery tells when a worker is ready; its rounds do nothing."""
-    monkeypatch.setattr(lifecycle, "_campaigners", lambda *_arguments: [])
-    monkeypatch.setattr(lifecycle, "Tick", lambda *_arguments, admit: SimpleNamespace(start=lambda: None, admit=admit))
-    monkeypatch.setattr(lifecycle, "_ticks", {})
+    monkeypatch.setattr(
+        lifecycle, "_make_rounds", lambda _this, admit: [SimpleNamespace(start=lambda: None, admit=admit)]
+    )
+    monkeypatch.setattr(lifecycle, "_rounds", {})
     monkeypatch.setattr(state, "should_stop", None)
     process.begin(shop, "celery@host")
     yield lambda: lifecycle._start(sender=SimpleNamespace(app=shop, hub=None))
@@ -116,7 +117,7 @@ def test_one_that_is_still_away_is_waited_for(store, ready, caplog):
     store(LedgerUnavailable("away"))
     ready()
     assert "action=ledger_unavailable reason=away" in caplog.messages
-    [tick] = lifecycle._ticks.values()
+    [[tick]] = lifecycle._rounds.values()
     with pytest.raises(LedgerUnavailable):
         tick.admit()
     store(Checkup(warnings=("it keeps no append-only file",)))
@@ -130,7 +131,7 @@ def test_one_that_turns_out_unfit_when_it_is_back_stops_the_worker_with_one_line
     ready()
     caplog.clear()
     store(Checkup(problems=("it evicts keys", "it forgets")))
-    [tick] = lifecycle._ticks.values()
+    [[tick]] = lifecycle._rounds.values()
     assert not tick.admit()
     assert caplog.messages == ["action=store_refused reason=it evicts keys; it forgets: the worker stops"]
     assert state.should_stop == 78
@@ -140,7 +141,7 @@ def test_one_that_turns_out_unfit_when_it_is_back_stops_the_worker_with_one_line
 def test_one_that_was_judged_at_the_start_is_not_judged_again(store, ready):
     store(Checkup())
     ready()
-    [tick] = lifecycle._ticks.values()
+    [[tick]] = lifecycle._rounds.values()
     assert tick.admit is None
 
 
@@ -149,7 +150,7 @@ def test_one_without_an_append_only_file_is_a_warning(shop, store, ready, caplog
     start(shop, "mailqueue.urgent")
     ready()
     assert "action=store_warning reason=it keeps no append-only file" in caplog.messages
-    assert len(lifecycle._ticks) == 1
+    assert len(lifecycle._rounds) == 1
 
 
 @pytest.mark.parametrize(("durability", "asked"), [("default", False), ("always", True)])
