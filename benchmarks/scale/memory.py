@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import random
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["memory"]
 
-_LOOKS, _PAUSE = 5, 0.3  # s
 _MANY = 5_000  # messages of each kind: what the store itself occupies is then below an octet each
 
 
@@ -55,13 +53,13 @@ def memory(*, many: int = _MANY) -> Iterator[dict[str, Any]]:
                 enqueue(note(0))  # opens the connections
                 if shape == "parcels":
                     rig.send(1)  # the store learns the scripts
-                before = _used(rig)
+                before = rig.octets()
                 _enqueue(make, count, shape)
                 row: dict[str, Any] = {"experiment": "memory", "kind": kind, "shape": shape, "messages": count}
-                row |= {"waiting": (_used(rig) - before) / count, "keys": _by_key(rig, count)}
+                row |= {"waiting": (rig.octets() - before) / count, "keys": _by_key(rig, count)}
                 if shape == "parcels":
                     rig.send(count)
-                    row |= {"sent": (_used(rig) - before) / count, "keys_sent": _by_key(rig, count)}
+                    row |= {"sent": (rig.octets() - before) / count, "keys_sent": _by_key(rig, count)}
                 rig.tell(f"{row['waiting']:,.0f} octets a message, {row.get('sent', 0):,.0f} when sent", end="\n")
                 yield row
 
@@ -73,16 +71,6 @@ def _enqueue(make: Callable[[int], EmailMessage], count: int, shape: str) -> Non
     else:
         for message in messages:
             enqueue(message)
-
-
-def _used(rig: Rig) -> int:
-    """Octets in use, without the buffers of connections and of the append-only file, which come and go."""
-    found = []
-    for _ in range(_LOOKS):
-        time.sleep(_PAUSE)  # what was freed in the meantime
-        told = rig.client.info("memory")
-        found.append(int(told["used_memory"] - told["mem_clients_normal"] - told["mem_aof_buffer"]))
-    return min(found)
 
 
 def _by_key(rig: Rig, count: int) -> dict[str, float]:

@@ -35,7 +35,6 @@ LATEST = ROOT / ".cache" / "bench" / "million.json"
 RECIPIENTS = 1_000_000
 
 _CAMPAIGN = "million"
-_LOOKS, _PAUSE = 5, 0.3  # s
 _LOOK = 0.5  # s between two looks at a drain
 _PATIENCE = 60.0  # s without an arrival
 _GRACE = 65.0  # s that full records of sent messages stay: two leases, and a little
@@ -45,14 +44,14 @@ _MIB = 2**20
 def measure(recipients: int, *, drain: bool) -> dict[str, Any]:
     """Load so many recipients, perhaps send to them, and return the row."""
     with Rig("a campaign") as rig:
-        before = octets(rig)
+        before = rig.octets()
         loaded = load(rig.settings, _CAMPAIGN, recipients, rig.tell)
         row: dict[str, Any] = {"experiment": "million", "recipients": recipients, **loaded}
-        row |= {"store": octets(rig) - before, "keys": by_kind(rig)}
+        row |= {"store": rig.octets() - before, "keys": by_kind(rig)}
         rig.tell(f"{recipients:,} loaded, {recipients / row['seconds']:,.0f}/s", end="\n")
         if drain:
             row |= drained(rig, recipients)
-            row |= {"store_ended": octets(rig) - before, "keys_ended": by_kind(rig)}
+            row |= {"store_ended": rig.octets() - before, "keys_ended": by_kind(rig)}
         return row
 
 
@@ -82,7 +81,7 @@ def _await_end(rig: Rig, recipients: int) -> None:
     began = time.monotonic()
     before = 0
     while True:
-        entry, now = rig.ledger.campaigns.get(_CAMPAIGN), octets(rig)
+        entry, now = rig.ledger.campaigns.get(_CAMPAIGN), rig.octets()
         is_over = entry.state is CampaignState.FINISHED and entry.counts.get("sent") == recipients
         passed = time.monotonic() - began
         if is_over and passed > _GRACE and now > before * 0.99:
@@ -92,16 +91,6 @@ def _await_end(rig: Rig, recipients: int) -> None:
         before = now
         rig.tell(f"all sent, the campaign is {entry.state}; the store has {now / 1e6:,.0f} MB")
         time.sleep(5.0)
-
-
-def octets(rig: Rig) -> int:
-    """In use, without the buffers of connections and of the append-only file, which come and go."""
-    found = []
-    for _ in range(_LOOKS):
-        time.sleep(_PAUSE)
-        told = rig.client.info("memory")
-        found.append(int(told["used_memory"] - told["mem_clients_normal"] - told["mem_aof_buffer"]))
-    return min(found)
 
 
 def by_kind(rig: Rig) -> dict[str, int]:

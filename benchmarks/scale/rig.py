@@ -29,6 +29,7 @@ __all__ = ["Drained", "Rig", "RigTrouble", "say"]
 
 _PATIENCE = 300.0  # s for a drain
 _LOOK = 0.01  # s between two looks at the sink
+_SIZINGS, _PAUSE = 5, 0.3  # looks at what the store occupies, and s before each: what was freed in the meantime
 #: Octets of the append-only file after which it would be rewritten. How often that comes depends on what was written, and
 #: not on what waits: never here, so that a rewrite does not happen to fall into one drain and not into another.
 _SETTINGS = {"auto-aof-rewrite-percentage": "0"}
@@ -112,6 +113,15 @@ class Rig:
     def waiting(self) -> int:
         """Messages that no worker has claimed."""
         return sum(states.get("queued", 0) + states.get("deferred", 0) for states in self.ledger.counts().values())
+
+    def octets(self) -> int:
+        """What the store holds, without the buffers of connections and of its file, which come and go."""
+        found = []
+        for _ in range(_SIZINGS):
+            time.sleep(_PAUSE)
+            told = self.client.info("memory")
+            found.append(int(told["used_memory"] - told["mem_clients_normal"] - told["mem_aof_buffer"]))
+        return min(found)
 
     def fill_to(self, depth: int, *, lane: str = "default", kind: str = "note") -> None:
         """Enqueue messages until ``depth`` of them wait."""
