@@ -178,13 +178,7 @@ class Dialogue:
     def _bdat(self, argument: str) -> None:
         """RFC 3030 section 2: so many octets follow the command, and their last ones end the message."""
         size, _, last = argument.partition(" ")
-        action = self._step("content", self._recipients)
-        if isinstance(action, Drop):
-            self._incoming.read(action.after)
-            self._hang_up(reset=True)
-        if isinstance(action, Hang):
-            self._server.stopping.wait()
-            raise _HungUp
+        action = self._begin_content()
         if action is not None:
             self._play(action)
         octets = self._incoming.read(int(size))
@@ -209,7 +203,8 @@ class Dialogue:
         if self._answer("final", usual, about=message.recipients, before=keep):
             self._accepted += 1
 
-    def _content(self) -> bytes:
+    def _begin_content(self) -> Action | None:
+        """What is to be said in the midst of the content, if all of it is to be read."""
         action = self._step("content", self._recipients)
         if isinstance(action, Drop):
             self._incoming.read(action.after)
@@ -217,6 +212,10 @@ class Dialogue:
         if isinstance(action, Hang):
             self._server.stopping.wait()
             raise _HungUp
+        return action
+
+    def _content(self) -> bytes:
+        action = self._begin_content()
         lines: list[bytes] = []
         while (line := self._incoming.readline()) != b".\r\n":
             if not line:
