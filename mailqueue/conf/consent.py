@@ -62,13 +62,17 @@ class MailAddress(Text):
         return text
 
 
-class Keys(Structured):
-    """Secrets, the newest first: JSON or comma-separated in the environment. No error shows any of them."""
+class _Words(Structured):
+    """A list of words: JSON or comma-separated in the environment."""
 
     shared = True  # a tuple
 
     def parse(self, text: str) -> Any:
         return super().parse(text if text.lstrip().startswith("[") else json.dumps(text.split(",")))
+
+
+class Keys(_Words):
+    """Secrets, the newest first. No error shows any of them."""
 
     def take(self, value: Any) -> tuple[Secret, ...]:
         listed = [value] if isinstance(value, str) else value
@@ -83,13 +87,8 @@ class Keys(Structured):
         return keys
 
 
-class Codes(Structured):
+class Codes(_Words):
     """Codes of refusals, a list; ``hard`` stands for HARD_REFUSALS, ``off`` for none."""
-
-    shared = True  # a tuple
-
-    def parse(self, text: str) -> Any:
-        return super().parse(text if text.lstrip().startswith("[") else json.dumps(text.split(",")))
 
     def take(self, value: Any) -> tuple[str, ...]:
         listed = [value] if isinstance(value, str) else value
