@@ -6,14 +6,11 @@ What the ledger and the workers ask of an envelope is as in version 1 (``mailque
 
 from __future__ import annotations
 
-import functools
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from mailqueue import conf
-from mailqueue.envelope import Envelope, OnUnknown
+from mailqueue.envelope import Envelope, OnUnknown, date_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +55,7 @@ class BulkEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @property
     def date(self) -> str:
         """The Date header."""
-        return _date(int(self.created), conf.get("EMAIL_USE_LOCALTIME"))
+        return date_at(self.created)
 
     def blobs(self) -> tuple[str, ...]:
         """The large parts of a campaign's messages are the campaign's."""
@@ -71,8 +68,3 @@ class BulkEnvelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 #: What may be in a task.
 AnyEnvelope: TypeAlias = Envelope | BulkEnvelope
-
-
-@functools.lru_cache(maxsize=64)
-def _date(second: int, localtime: bool) -> str:
-    return formatdate(second, localtime=localtime)

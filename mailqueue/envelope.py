@@ -36,7 +36,7 @@ from mailqueue.rendered import RenderedMessage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["VERSION", "Envelope", "Kind", "Limits", "OnUnknown", "pack", "unpack"]
+__all__ = ["VERSION", "Envelope", "Kind", "Limits", "OnUnknown", "date_at", "pack", "unpack"]
 
 VERSION: Final = 1
 _UTF8: Final = "utf-8"  # one object, for a default is left out of the JSON if it is the same one
@@ -367,7 +367,7 @@ def _with_date_and_id(given: Mapping[str, str]) -> dict[str, str]:
     names = {name.lower() for name in given} if given else ()
     fixed = {}
     if "date" not in names:
-        fixed["Date"] = _date(int(time.time()), conf.get("EMAIL_USE_LOCALTIME"))
+        fixed["Date"] = date_at(time.time())
     if "message-id" not in names:
         fixed["Message-ID"] = make_msgid(domain=str(DNS_NAME))
     for name, value in given.items():
@@ -375,6 +375,11 @@ def _with_date_and_id(given: Mapping[str, str]) -> dict[str, str]:
     return fixed
 
 
-@functools.lru_cache(maxsize=4)
+def date_at(moment: float) -> str:
+    """The Date header of a message made at ``moment``, in s since the epoch."""
+    return _date(int(moment), conf.get("EMAIL_USE_LOCALTIME"))
+
+
+@functools.lru_cache(maxsize=64)  # a worker makes those of all the seconds in which a campaign was fed
 def _date(second: int, localtime: bool) -> str:
     return formatdate(second, localtime=localtime)
