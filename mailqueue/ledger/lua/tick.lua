@@ -14,15 +14,17 @@ if last <= now and now - last < (had_more and TICK_GAP_MORE or TICK_GAP) then re
 
 even_when_full()
 
+local function note(name)
+  event(name)
+  add(found, name, 1)
+end
+
 -- When nobody has ticked for a while, the workers were probably cut off from the store, like us, and could not renew
 -- their leases. A fleet that always ticks that seldom is no outage: its leases must end some time.
 local outage = last > now or now - last > math.max(OUTAGE, math.min(2 * gap, LEASE))
 if outage then
   calm = now + LEASE
-  if last > 0 then
-    event("outages")
-    add(found, "outages", 1)
-  end
+  if last > 0 then note("outages") end
 end
 gap = last > 0 and math.max(0, now - last) or 0
 call("HSET", PREFIX .. "tick", "last", now, "gap", gap, "calm", calm)
@@ -50,8 +52,7 @@ else
   for _, id in ipairs(up_to("leased", now)) do
     local m = listed(id, "sending", "leased")
     if m then
-      event("expired_leases")
-      add(found, "expired_leases", 1)
+      note("expired_leases")
       crash(m)
     end
   end
@@ -76,8 +77,7 @@ local function recover_lost(lane, older_mark)
   for _, id in ipairs(up_to(index, older_mark)) do
     local m = listed(id, "queued", index)
     if m then
-      event("lost")
-      add(found, "lost", 1)
+      note("lost")
       defer(m, now, REASON_LOST)
     end
   end
@@ -97,8 +97,7 @@ local function publish_barrier(lane, moved)
   local due, wait = tonumber(at[1] or 0), tonumber(at[2] or SHIFT)
   if now < due and due <= now + BARRIER_GAP_MAX then return end -- later than that: the clock was set back
   call("HSET", lane_key(lane), "barrier", now + wait, "gap", math.min(2 * wait, BARRIER_GAP_MAX))
-  event("barriers")
-  add(found, "barriers", 1)
+  note("barriers")
   publications[#publications + 1] = {lane, next_number(lane), 0}
 end
 
@@ -129,8 +128,7 @@ local function publish_due(lane, state, filling)
       add(found, "expired", 1)
       expire(m)
     elseif m and not content then
-      event("envelopes_lost")
-      add(found, "envelopes_lost", 1)
+      note("envelopes_lost")
       move(m, "held", now, {w = REASON_ENVELOPE_LOST})
     elseif m then
       total = total + #content
@@ -165,8 +163,7 @@ for _, state in ipairs({"failed", "partial"}) do
   for _, id in ipairs(up_to(state, now - RETENTION)) do
     local m = listed(id, state, state)
     if m then
-      event("swept")
-      add(found, "swept", 1)
+      note("swept")
       forget(m)
     end
   end
