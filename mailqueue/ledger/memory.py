@@ -249,7 +249,7 @@ class MemoryLedger(Ledger):
             for message_id in ids:
                 record = self._claimed(message_id, token, now)
                 if record and record.phase == CLAIMED:
-                    due = now + max(0, rules.milliseconds(due_in))
+                    due = now + rules.ahead(due_in)
                     self._book.defer(record, due, rules.short(reason), now)
 
     def owners(self, prefix: str) -> list[str]:
@@ -454,7 +454,7 @@ class MemoryLedger(Ledger):
                 if record.asked:
                     book.defer(record, now, "", now)
             return
-        due_in = max(0, rules.milliseconds(settlement.due_in))
+        due_in = rules.ahead(settlement.due_in)
         if state is State.UNKNOWN:
             book.lose_answer(record, reason, now, wait=due_in, via=via)
             return

@@ -68,7 +68,7 @@ class MemoryCampaigns(Campaigns):
             if lacking:
                 return Creation(new=False, state=_S.LOADING, lacking=lacking)
             made = Campaign(campaign, spec, lane, tuple(dict.fromkeys(blobs)), now, width)
-            made.start_at, made.expires_at = _moment(start_at), _moment(expires_at)
+            made.start_at, made.expires_at = rules.ahead(start_at), rules.ahead(expires_at)
             self._book.campaigns.campaigns[campaign] = made
             self._book.campaigns.ended[campaign] = now  # unless somebody goes on with it
             for key in made.blobs:
@@ -182,7 +182,7 @@ class MemoryCampaigns(Campaigns):
                 found.contents[number] = kept
             for domain, content in (moved or {}).items():
                 found.push(domain, content)
-            pause = min(_moment(rest), rules.milliseconds(rules.REST_MAX))
+            pause = min(rules.ahead(rest), rules.milliseconds(rules.REST_MAX))
             if pause and queue in found.queues:
                 found.leases[queue] = ("", now + pause)
             found.started = found.started or now
@@ -190,7 +190,7 @@ class MemoryCampaigns(Campaigns):
 
     def set_open_until(self, campaign: str, moment: float) -> None:
         with self._call():
-            self._known(campaign).open_until = _moment(moment)
+            self._known(campaign).open_until = rules.ahead(moment)
 
     def unpark(self, campaign: str, limit: int = 500) -> int:
         with self._call() as now:
@@ -375,10 +375,6 @@ def _turned(found: Campaign, verb: str, now: int) -> tuple[CampaignState, bool]:
         return state if goes else running, goes or state is _S.PAUSED
     wanted = _S.PAUSED if verb == "pause" else _S.CANCELLED
     return wanted, state is wanted or wanted in CAMPAIGN_TRANSITIONS[state]
-
-
-def _moment(seconds: float) -> int:
-    return max(0, rules.milliseconds(seconds))
 
 
 def _waits_as(found: Campaign) -> str:

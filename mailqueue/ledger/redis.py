@@ -195,7 +195,7 @@ class RedisLedger(Ledger):
                 each.id.encode(),
                 each.state.encode(),
                 encode_results(each.results),
-                max(0, rules.milliseconds(each.due_in)),
+                rules.ahead(each.due_in),
                 rules.reason_of(each).encode(),
             )
             for each in settlements
@@ -204,7 +204,7 @@ class RedisLedger(Ledger):
 
     def release(self, ids: Sequence[str], token: str, *, due_in: float = 0.0, reason: str = "") -> None:
         if ids:
-            self._call("release", token, max(0, rules.milliseconds(due_in)), rules.short(reason), *ids)
+            self._call("release", token, rules.ahead(due_in), rules.short(reason), *ids)
 
     def owners(self, prefix: str) -> list[str]:
         return [owner.decode() for owner in self._call("owners", prefix)]
@@ -444,5 +444,5 @@ def _options(submission: Submission) -> str:
     hold = submission.on_unknown == "hold"
     if not (hold or submission.send_at or submission.expires_at or submission.key):
         return ""
-    times = max(0, rules.milliseconds(submission.send_at)), max(0, rules.milliseconds(submission.expires_at))
+    times = rules.ahead(submission.send_at), rules.ahead(submission.expires_at)
     return f"{hold:d} {times[0]} {times[1]} {submission.key_digest} {rules.kept_key(submission.key)}"

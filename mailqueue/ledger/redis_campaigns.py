@@ -51,7 +51,7 @@ class RedisCampaigns(Campaigns):
         expires_at: float = 0.0,
         width: int = 2,
     ) -> Creation:
-        facts = (spec, lane, _moment(start_at), _moment(expires_at), width)
+        facts = (spec, lane, rules.ahead(start_at), rules.ahead(expires_at), width)
         word, *more = self._call("campaign_create", campaign, *facts, *dict.fromkeys(blobs))
         if word == b"conflict":
             raise CampaignConflict(campaign)
@@ -97,10 +97,11 @@ class RedisCampaigns(Campaigns):
         rules.nameable(owner)
         chunks = [part for item in (moved or {}).items() for part in item]
         replaced = (0, b"") if kept is None else (1, kept)
-        return bool(self._call("campaign_fed", campaign, number, owner, queue, _moment(rest), *replaced, *chunks) == 1)
+        pause = rules.ahead(rest)
+        return bool(self._call("campaign_fed", campaign, number, owner, queue, pause, *replaced, *chunks) == 1)
 
     def set_open_until(self, campaign: str, moment: float) -> None:
-        if self._call("campaign_open_until", campaign, _moment(moment)) == 0:
+        if self._call("campaign_open_until", campaign, rules.ahead(moment)) == 0:
             raise CampaignNotFound(campaign)
 
     def unpark(self, campaign: str, limit: int = 500) -> int:
@@ -189,7 +190,3 @@ def _entry(answer: list[Any], spec: bytes) -> CampaignEntry:
 
 def _texts(answer: Sequence[bytes]) -> tuple[str, ...]:
     return tuple(each.decode() for each in answer)
-
-
-def _moment(seconds: float) -> int:
-    return max(0, rules.milliseconds(seconds))

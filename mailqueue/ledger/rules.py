@@ -57,6 +57,7 @@ __all__ = [
     "TICK_BYTES",
     "TICK_GAP",
     "TICK_GAP_MORE",
+    "ahead",
     "kept_key",
     "listable",
     "milliseconds",
@@ -175,6 +176,11 @@ def settleable(settlements: Sequence[Settlement]) -> None:
 def milliseconds(seconds: float) -> int:
     """The unit of time inside the ledger: whole milliseconds."""
     return round(seconds * 1000)
+
+
+def ahead(seconds: float) -> int:
+    """Milliseconds to a moment, from now or from the epoch; 0 if it lies behind."""
+    return max(0, milliseconds(seconds))
 
 
 def short(reason: str, octets: int = REASON_OCTETS) -> str:

@@ -31,6 +31,10 @@ def test_time_is_whole_milliseconds():
     assert [rules.milliseconds(s) for s in (0, 0.5, 1.0004, -2)] == [0, 500, 1000, -2000]
 
 
+def test_what_lies_behind_is_not_ahead():
+    assert [rules.ahead(s) for s in (0, 0.5, -2)] == [0, 500, 0]
+
+
 @given(st.text(st.characters()))
 def test_a_key_is_kept_as_text_that_fits_a_listpack(key):
     kept = rules.kept_key(key)
