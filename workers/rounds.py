@@ -23,12 +23,10 @@ class Rounds(abc.ABC):
         name: Of the thread, and of what is logged.
         idle: s between two rounds.
         busy: s after a round in which something was done.
-        trouble: What is logged when the store or the broker allows no round: that the thread ``waits``, or ``failed``.
     """
 
-    def __init__(self, name: str, *, idle: float, busy: float, trouble: str = "waits") -> None:
+    def __init__(self, name: str, *, idle: float, busy: float) -> None:
         self._name = name
-        self._trouble = trouble
         self._idle = idle
         self._busy = busy
         self._stop = threading.Event()
@@ -69,8 +67,9 @@ class Rounds(abc.ABC):
                 self._failing = None
             except (LedgerUnavailable, BrokerUnavailable, LedgerFault) as error:  # of which a traceback tells nothing
                 if self._failing is not type(error):
-                    level = logging.ERROR if isinstance(error, LedgerFault) else logging.WARNING
-                    logger.log(level, "action=%s_%s reason=%s", self._name, self._trouble, error)
+                    fault = isinstance(error, LedgerFault)
+                    level, what = (logging.ERROR, "failed") if fault else (logging.WARNING, "waits")
+                    logger.log(level, "action=%s_%s reason=%s", self._name, what, error)
                 self._failing = type(error)
             except Exception:
                 # The thread must outlive its bugs.

@@ -47,7 +47,7 @@ class Tick(Rounds):
         admit: Callable[[], bool] | None = None,
     ) -> None:
         # One that published may have left more: the ledger bounds each, and answers the next after this gap.
-        super().__init__("tick", idle=seconds, busy=min(seconds, TICK_GAP_MORE), trouble="failed")
+        super().__init__("tick", idle=seconds, busy=min(seconds, TICK_GAP_MORE))
         self._ledger = ledger
         self._publisher = publisher
         self._worker = worker

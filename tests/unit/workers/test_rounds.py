@@ -47,7 +47,7 @@ def test_a_store_that_is_away_is_told_once_and_that_it_is_back(walked):
 
 
 def test_a_store_that_cannot_do_what_is_asked_of_it_is_an_error_without_a_traceback(walked, caplog):
-    assert walked(LedgerFault("WRONGTYPE")) == ["action=walk_waits reason=WRONGTYPE", "action=walk_recovered"]
+    assert walked(LedgerFault("WRONGTYPE")) == ["action=walk_failed reason=WRONGTYPE", "action=walk_recovered"]
     assert caplog.records[0].levelname == "ERROR"
     assert not caplog.records[0].exc_info
 

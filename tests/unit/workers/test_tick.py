@@ -196,7 +196,7 @@ def test_the_thread_outlives_an_unavailable_ledger_and_a_bug(tick, ledger, publi
         assert ledger.ticked.acquire(timeout=5)
     tick.stop()
     assert len(publisher.published) == 2
-    assert "action=tick_failed reason=away" in caplog.text
+    assert "action=tick_waits reason=away" in caplog.text
     assert "a bug" in caplog.text
 
 
@@ -208,10 +208,10 @@ def test_what_is_the_matter_with_the_store_is_told_once_each_and_without_a_trace
         assert ledger.ticked.acquire(timeout=5)
     tick.stop()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "action=tick_failed reason=away"),
+        ("WARNING", "action=tick_waits reason=away"),
         ("ERROR", "action=tick_failed reason=WRONGTYPE"),
         ("WARNING", "action=tick_recovered"),
-        ("WARNING", "action=tick_failed reason=away"),
+        ("WARNING", "action=tick_waits reason=away"),
         ("WARNING", "action=tick_recovered"),
     ]
     assert not any(record.exc_info for record in caplog.records)
@@ -241,7 +241,7 @@ def test_a_store_that_was_away_is_judged_before_the_first_tick_and_then_no_more(
     tick.stop()
     assert answers == []
     assert [record.getMessage() for record in caplog.records] == [
-        "action=tick_failed reason=away",
+        "action=tick_waits reason=away",
         "action=tick_recovered",
     ]
 
@@ -254,5 +254,5 @@ def test_on_a_store_that_is_not_fit_there_is_no_tick(ledger, publisher, caplog):
     tick._thread.join(timeout=5)
     assert not tick._thread.is_alive()
     assert publisher.published == []
-    assert caplog.messages == ["action=tick_failed reason=away"]
+    assert caplog.messages == ["action=tick_waits reason=away"]
     tick.stop()
