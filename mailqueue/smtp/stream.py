@@ -90,7 +90,7 @@ class Stream:
         self._ends = False  # nothing more is taken from the feed
         self._idle = True  # nothing is on its way
         self._times_trip = False  # the next reply tells how long the way there and back is
-        self._due = self._asked_at = time.monotonic()  # since when the next reply is waited for; the first command
+        self._asked_at = 0.0  # when the command was written that it answers
         self._news = False  # answers were given since on_wait was called
         self._trouble: RelayTrouble | None = None
 
@@ -239,10 +239,9 @@ class Stream:
             replies = self._wait()
         except smtplib.SMTPServerDisconnected as error:
             return self._lost(error)
-        self._due = time.monotonic()
         if self._times_trip:
             self._times_trip = False
-            self._window.trip(self._due - self._asked_at)
+            self._window.trip(time.monotonic() - self._asked_at)
         answered = []
         for position, (code, text) in enumerate(replies):
             was = self._accounting.stage
@@ -269,34 +268,37 @@ class Stream:
         self._window.heard(len(answered))
 
     def _wait(self) -> list[tuple[int, bytes]]:
-        """The replies that come next. Raises smtplib.SMTPServerDisconnected, also when the time is over."""
-        began = time.monotonic()
+        """The replies that come next. Raises smtplib.SMTPServerDisconnected, also when the time is over.
+
+        Only what the relay takes counts: what passed before, in the hands of others, may have brought its replies.
+        """
+        began = since = time.monotonic()
         while True:
+            deadline = self._deadline(since)
             now = time.monotonic()
-            deadline = self._deadline()
-            if deadline is not None and now >= deadline:
-                error = TimeoutError("timed out")
-                raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
-            patience = 3600.0 if deadline is None else deadline - now
+            patience = 3600.0 if deadline is None else max(0.0, deadline - now)
             if self._news and self._on_wait is not None:
                 if now - began >= GRACE:
                     self._news = False
                     self._on_wait()
+                    since = time.monotonic()
                     continue
                 patience = min(patience, GRACE - (now - began))
             replies = self._duplex.turn(patience)
             if replies:
                 return replies
+            if deadline is not None and time.monotonic() >= deadline:
+                error = TimeoutError("timed out")
+                raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
 
-    def _deadline(self) -> float | None:
+    def _deadline(self, since: float) -> float | None:
         """Until when the next reply must be there; while it cannot come, until when the network must take a block."""
         head = self._accounting.head
         if self._duplex.busy and (head is None or not head.is_out(self._duplex.handed)):
             limit = self._timeouts.block
-            since = max(self._duplex.moved_at, self._asked_at)
+            since = max(self._duplex.moved_at, since)
         else:
             limit = self._timeouts.reply(self._accounting.stage)
-            since = max(self._due, self._asked_at)
         limit = self._duplex.usual if limit is None else limit
         return None if limit is None else since + limit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 from collections import Counter
 
 import pytest
@@ -651,6 +652,24 @@ def test_on_wait_is_called_when_there_is_news_and_the_relay_is_silent(warm, mess
         order.extend(each.message for each in backend.deliver(messages, None, lambda: order.append("wait")))
         assert [each for each in order if each != "wait"] == messages
         assert order[order.index(messages[3]) + 1] == "wait", "the fifth reply takes its time"
+
+
+@BOTH
+def test_time_that_others_took_is_not_the_relays(warm, message, offers):
+    """The ledger cannot be reached for a while; the relay has answered everything meanwhile."""
+
+    def on_begin(messages):
+        if server.reached("final") == 3:  # it is being answered
+            time.sleep(0.3)
+        return [True] * len(messages)
+
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server, timeout=0.2)
+        backend.window = 4
+        server.play(drip("final", "250 2.0.0 ok: queued", interval=0.005, nth=3))
+        run = Run(backend, [message(n) for n in range(20)], on_begin=on_begin)
+        assert run.endings == {Ending.ANSWERED: 20}
+        assert run.troubles == []
 
 
 def test_plain_commands_wait_as_well(connect, message):
