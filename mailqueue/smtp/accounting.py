@@ -51,6 +51,7 @@ class Transaction:
         "barred",
         "chunked",
         "closing",
+        "doubted",
         "end",
         "final",
         "item",
@@ -81,8 +82,9 @@ class Transaction:
         self.recipient = ""  # whom those were about
         self.final: Reply | None = None  # the reply that accepted the content
         self.odd = False  # the relay has accepted recipients for a sender it refused
-        self.barred = False  # it asks for a login
-        self.closing = False  # it has answered 421, and hangs up
+        self.barred = False  # it takes none from us now: it asks for a login, or has answered 421
+        self.closing = False  # the last reply was a 421 to one of the recipients
+        self.doubted = False  # what was read may be another command's answer
         self.end: int | None = None
         self.octets = len(mail.content)
 
@@ -91,27 +93,27 @@ class Transaction:
     def hear(self, code: int, text: bytes, handed: int) -> Meaning | None:
         """Take the next reply that is owed, ``handed`` octets of the stream having gone out."""
         stage = self.stage
+        self.closing = False
         if goes_on(code, stage):
             return self._agreed(stage, code, text, handed)
         reply = Reply(code, reply_text(text))
         meaning = classify(reply, stage)
-        if meaning.closing:
-            self._closing(reply, meaning, handed)
-            return meaning
         if meaning.surprise:
             return meaning
         if stage is Stage.MAIL:
             self.barred = meaning.scope is Scope.RELAY
             self._settle(stage, reply, meaning)
             self.stage = Stage.RCPT
-            return meaning if self.barred else None
-        if stage is Stage.RCPT:
+        elif stage is Stage.RCPT:
             self._refused(reply, meaning)
+        elif meaning.closing and not self.is_out(handed):
+            if not self.settled:  # nothing more goes out: it stays where it is
+                self.reply = reply
         else:
             if self.settled_at is None:
                 self._settle(stage, reply, meaning)
             self.stage = Stage.RSET
-        return None
+        return meaning if meaning.scope is Scope.RELAY else None
 
     def _agreed(self, stage: Stage, code: int, text: bytes, handed: int) -> Meaning | None:
         if stage is Stage.RCPT:
@@ -132,19 +134,11 @@ class Transaction:
             self.stage = Stage.RSET
         return None
 
-    def _closing(self, reply: Reply, meaning: Meaning, handed: int) -> None:
-        """The relay hangs up. As the answer to the content that says as well what became of the message."""
-        if self.settled:
-            return
-        self.reply, self.closing = reply, True
-        if self.stage is Stage.FINAL and self.is_out(handed):
-            self._settle(self.stage, reply, meaning)
-
     def _refused(self, reply: Reply, meaning: Meaning) -> None:
         """A recipient is refused."""
         recipient = self.asked[self.position]
         if self.settled_at is None:
-            self.reply, self.recipient = reply, recipient
+            self.reply, self.recipient, self.closing = reply, recipient, meaning.closing
             if meaning.scope is Scope.TRANSACTION and self.accepted:
                 self.rest.append(recipient)
             else:
@@ -173,6 +167,8 @@ class Transaction:
 
     def answer(self) -> Answer:
         """The answer, all replies having been read."""
+        if self.doubted:
+            return Answer(Ending.UNKNOWN, stage=self.stage)
         if self.barred:
             return Answer(Ending.UNSENT, stage=Stage.MAIL, reply=self.reply)
         if self.final is None:
@@ -189,13 +185,15 @@ class Transaction:
         """Whether its last byte is among the ``handed`` octets of the stream that have gone out."""
         return self.end is not None and self.end <= handed
 
-    def unanswered(self, handed: int, *, trusted: bool) -> Answer:
-        """The answer when nothing more is to be read. Not ``trusted``: what was read may be another command's."""
-        if self.settled and trusted:
+    def unanswered(self, handed: int) -> Answer:
+        """The answer when nothing more is to be read."""
+        out = self.is_out(handed)
+        if self.settled and not self.doubted and (out or not self.closing):
             return self.answer()
-        if self.is_out(handed) and not self.closing:
-            return Answer(Ending.UNKNOWN, self.results if trusted else {}, stage=self.stage)
-        return Answer(Ending.UNSENT, stage=self.stage, reply=self.reply if trusted else None)
+        if out:
+            return Answer(Ending.UNKNOWN, {} if self.doubted else self.results, stage=self.stage)
+        stage = Stage.RCPT if self.closing else self.stage
+        return Answer(Ending.UNSENT, stage=stage, reply=None if self.doubted else self.reply)
 
 
 class Accounting:
@@ -237,10 +235,14 @@ class Accounting:
         if not self._owed:
             return None, classify(Reply(code, reply_text(text)), Stage.IDLE)
         head = self._owed[0]
-        if head.stage is not Stage.RSET:
-            if self._distinct and head.stage is Stage.FINAL and text == self._check and goes_on(code, Stage.FINAL):
-                return None, OUT_OF_STEP
-            return None, head.hear(code, text, handed)
+        if head.stage is Stage.RSET:
+            return self._checked(head, code, text)
+        if self._distinct and head.stage is Stage.FINAL and text == self._check and goes_on(code, Stage.FINAL):
+            return None, OUT_OF_STEP
+        return None, head.hear(code, text, handed)
+
+    def _checked(self, head: Transaction, code: int, text: bytes) -> tuple[Transaction | None, Meaning | None]:
+        """``hear``, for what is said to RSET."""
         if goes_on(code, Stage.RSET):
             if text != self._check and shape(reply_text(text)) != self._shape:
                 return None, OUT_OF_STEP
@@ -249,24 +251,28 @@ class Accounting:
                 self._accepts.add(shape(head.final.text))
             return self._pop(), None
         meaning = classify(Reply(code, reply_text(text)), Stage.RSET)
-        return None, meaning if meaning.closing else OUT_OF_STEP
+        if not meaning.closing:
+            return None, OUT_OF_STEP
+        head.doubted = not self._believes(head)
+        return self._pop(), meaning
 
     def end(self, handed: int, *, trusted: bool, closed: bool) -> list[tuple[Transaction, Answer]]:
         """What became of those whose replies will not come any more, ``handed`` octets having gone out.
 
-        ``trusted``: replies and commands were in step so far. ``closed``: the relay has said 421 and hung up. What
-        came behind the command that this answers it has not carried out, whether it was handed over or not: replies
-        come in order, and 421 closes the channel (RFC 5321 sections 3.8 and 4.2.2, RFC 2920 section 3.2). That the
-        content was accepted is believed without the check behind it if it was said as usual.
+        ``trusted``: replies and commands were in step so far. ``closed``: the last reply was a 421, and then the relay
+        hung up. What came behind the command that this answers it has not carried out, whether it was handed over or
+        not: replies come in order, and 421 closes the channel (RFC 5321 sections 3.8 and 4.2.2, RFC 2920 section 3.2).
         """
         ended = []
         while self._owed:
             head = self._pop()
-            believed = trusted and (head.final is None or shape(head.final.text) in self._accepts)
-            # 421 to the RSET behind the content says nothing of the content.
-            carried_out = not closed or head.final is not None
-            ended.append((head, head.unanswered(handed if carried_out else -1, trusted=believed)))
+            head.doubted = not (trusted and self._believes(head))
+            ended.append((head, head.unanswered(-1 if closed else handed)))
         return ended
+
+    def _believes(self, head: Transaction) -> bool:
+        """Whether ``head`` is believed without the check behind it: nothing is odd, and acceptance was said as usual."""
+        return not head.odd and (head.final is None or shape(head.final.text) in self._accepts)
 
     def _pop(self) -> Transaction:
         head = self._owed.popleft()

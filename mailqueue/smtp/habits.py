@@ -30,14 +30,14 @@ class Habits:
         self.kept = 0  # messages that it has answered for in company: it keeps what it offers
         self.accepts = b""  # with which words it accepts a message
         self.plain = False  # it offers PIPELINING, and loses commands or answers
-        self.limit: int | None = None  # messages after which it has hung up without a word
+        self.limit: int | None = None  # messages after which it took no more on that connection
 
     def left(self, session: Session) -> int | None:
         """How many more messages may go in company over this connection; None if nothing is known against it."""
         if self.limit is None:
             return None
         if session.served > self.limit:
-            self.limit = None  # it has served more: that it hung up was no habit
+            self.limit = None  # it has served more: that it did not was no habit
             return None
         return self.limit - session.served
 
@@ -57,5 +57,10 @@ class Habits:
         if not self.kept:
             self.give_up("the connection was lost over the first messages that came together")
         elif stage is Stage.MAIL and not isinstance(error.__cause__, TimeoutError):
+            self.limited(served)
+
+    def limited(self, served: int) -> None:
+        """``served`` messages having been answered for, the next one on that connection was turned away."""
+        if served:
             self.limit = served
             logger.warning("action=message_limit_learned messages=%d", served)

@@ -63,6 +63,11 @@ class Answer:
     withdrawn: bool = False
 
     @property
+    def served(self) -> bool:
+        """Whether the relay has answered for it."""
+        return self.ending is Ending.ANSWERED or self.ending is Ending.PROGRESS
+
+    @property
     def barred(self) -> bool:
         """Whether the relay takes no message from us as we are: it asks for a login."""
         refused = self.ending is Ending.UNSENT and self.reply is not None
@@ -124,7 +129,7 @@ class Session:
             else:
                 self.abort()
             raise
-        self.served += answer.ending in {Ending.ANSWERED, Ending.PROGRESS}
+        self.served += answer.served
         return answer
 
     def in_step(self) -> bytes | None:

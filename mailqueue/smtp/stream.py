@@ -13,9 +13,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mailqueue.errors import RelayTrouble
-from mailqueue.outcome import Ending
+from mailqueue.outcome import Ending, Verdict
 from mailqueue.smtp.accounting import Accounting, Transaction
-from mailqueue.smtp.classify import Meaning, Stage, classify
+from mailqueue.smtp.classify import Meaning, Stage
 from mailqueue.smtp.duplex import Duplex
 from mailqueue.smtp.offer import beyond_ascii
 from mailqueue.smtp.reply import Reply, reply_text
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Feed", "Piece", "Stream", "goes_in_company"]
 
-_FAREWELL = 5.0  # s for a relay that has said 421 to hang up
+_FAREWELL = 5.0  # s for a relay that has said 421 to hang up, or else to go on
 #: Messages that are begun and written together: were it a whole window, nothing would be on its way while it is made.
 _GROUP = 32
 _RSET = b"RSET\r\n"
@@ -92,7 +92,8 @@ class Stream:
         self._times_trip = False  # the next reply tells how long the way there and back is
         self._asked_at = 0.0  # when the command was written that it answers
         self._news = False  # answers were given since on_wait was called
-        self._trouble: RelayTrouble | None = None
+        self._trouble: RelayTrouble | None = None  # nothing more is begun or written
+        self._parting = False  # the last reply was a 421
 
     def run(self, feed: Feed) -> Generator[tuple[Any, Answer | None], None, None]:
         """Send what ``feed`` gives; yields the pieces with their answers, as these are read.
@@ -107,12 +108,13 @@ class Stream:
             while True:
                 if self._trouble is None:
                     yield from self._fill(feed)
-                if not self._accounting and not self._begun:
+                if not self._awaits():
                     break
                 for each in self._replies():
                     self._news = True
                     yield each
             if self._trouble is not None:
+                yield from self._end(trusted=True, closed=False)
                 raise self._trouble
         finally:
             self._duplex.close()
@@ -242,30 +244,39 @@ class Stream:
         if self._times_trip:
             self._times_trip = False
             self._window.trip(time.monotonic() - self._asked_at)
-        answered = []
+        answered: list[tuple[Any, Answer]] = []
         for position, (code, text) in enumerate(replies):
-            was = self._accounting.stage
+            stage = self._accounting.stage
             transaction, meaning = self._accounting.hear(code, text, self._duplex.handed)
+            self._parting = meaning is not None and meaning.closing
             if transaction is not None:
                 answered.append((transaction.item, transaction.answer()))
-            if meaning is not None and was is Stage.MAIL and not (meaning.surprise or meaning.closing):
-                self._barred(code, text, answered)
-            elif meaning is not None:
+            if meaning is not None and meaning.surprise:
                 self._count(answered)
-                return answered + self._troubled(code, text, was, meaning, replies[position + 1 :])
-            if was is Stage.DATA and self._open is not None:
+                return answered + self._out_of_step(code, text, stage)
+            if meaning is not None:
+                self._part(Reply(code, reply_text(text)), stage, meaning, len(answered))
+            elif stage is Stage.DATA and self._open is not None and self._trouble is None:
                 if position + 1 < len(replies):  # an answer to content that was not sent
                     self._count(answered)
-                    return answered + self._troubled(*replies[position + 1], Stage.CONTENT, None, [])
+                    return answered + self._out_of_step(*replies[position + 1], Stage.CONTENT)
                 self._after_data(self._open)
         self._count(answered)
         self._idle = not self._accounting
         return answered
 
     def _count(self, answered: list[tuple[Any, Answer]]) -> None:
-        self._habits.kept += len(answered)
-        self._session.served += len(answered)
+        served = sum(answer.served for _, answer in answered)
+        self._habits.kept += served
+        self._session.served += served
         self._window.heard(len(answered))
+
+    def _awaits(self) -> bool:
+        """Whether a reply is still to come: in trouble only to what was written whole, with the RSET behind it."""
+        head = self._accounting.head
+        if head is None or self._trouble is None:
+            return head is not None
+        return head.end is not None and head.end + len(_RSET) <= self._duplex.handed
 
     def _wait(self) -> list[tuple[int, bytes]]:
         """The replies that come next. Raises smtplib.SMTPServerDisconnected, also when the time is over.
@@ -300,48 +311,39 @@ class Stream:
         else:
             limit = self._timeouts.reply(self._accounting.stage)
         limit = self._duplex.usual if limit is None else limit
+        if self._parting and head is not None and not head.accepted:  # it may take its time over a content
+            limit = _FAREWELL if limit is None else min(limit, _FAREWELL)
         return None if limit is None else since + limit
 
     # -- trouble
 
-    def _troubled(
-        self, code: int, text: bytes, stage: Stage, meaning: Meaning | None, more: list[tuple[int, bytes]]
-    ) -> list[tuple[Any, Answer]]:
-        """A reply that is the end of the connection: everything that has begun has its answer now."""
-        reply = Reply(code, reply_text(text))
-        if meaning is not None and meaning.closing:
-            self._trouble = trouble_with(reply, stage, reconnect=True)
-            return self._end(trusted=True, closed=self._hangs_up(more))
-        self._trouble = trouble_with(reply, stage, reconnect=True)
+    def _part(self, reply: Reply, stage: Stage, meaning: Meaning, answered: int) -> None:
+        """The relay takes no more from us now: nothing more goes out, but what is on its way has answers to come.
+
+        It hangs up after a 421, as a rule (RFC 5321 section 3.8), and has then carried out nothing behind it. Exim's
+        limit of messages is one after which it goes on, and answers all of it.
+        """
+        self._duplex.drop()
+        if self._trouble is not None:
+            return
+        self._trouble = trouble_with(reply, stage, reconnect=meaning.verdict is Verdict.DEFERRED)
+        if stage is Stage.MAIL and meaning.closing:
+            self._habits.limited(self._session.served + answered)
+
+    def _out_of_step(self, code: int, text: bytes, stage: Stage) -> list[tuple[Any, Answer]]:
+        """A reply that cannot be the one that is owed: there is no telling which of them is whose."""
+        self._trouble = self._trouble or trouble_with(Reply(code, reply_text(text)), stage, reconnect=True)
         self._habits.surprised()
         return self._end(trusted=False, closed=False)
 
-    def _barred(self, code: int, text: bytes, answered: list[tuple[Any, Answer]]) -> None:
-        """The relay asks for a login now: nothing more is begun, but what is on its way has answers to come."""
-        self._trouble = trouble_with(Reply(code, reply_text(text)), Stage.MAIL, reconnect=False)
-        answered += [(each.item, Answer(Ending.UNSENT, stage=Stage.MAIL)) for each in self._begun]
-        self._begun.clear()
-
-    def _hangs_up(self, more: list[tuple[int, bytes]]) -> bool:
-        """Whether a relay that has said 421 hangs up, and says nothing else before."""
-        self._duplex.drop()
-        until = time.monotonic() + _FAREWELL
-        try:
-            while all(classify(Reply(code, reply_text(text)), Stage.IDLE).closing for code, text in more):
-                if time.monotonic() >= until:
-                    return False
-                more = self._duplex.turn(until - time.monotonic())
-        except smtplib.SMTPServerDisconnected:
-            return True
-        return False
-
     def _lost(self, error: smtplib.SMTPServerDisconnected) -> list[tuple[Any, Answer]]:
-        """The connection ended without a word, or the relay was silent for too long."""
-        stage = self._accounting.stage
-        self._trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=may_pass(error))
-        self._trouble.__cause__ = error
-        self._habits.lost(error, stage, served=self._session.served)
-        return self._end(trusted=True, closed=False)
+        """The connection ended, or the relay was silent for too long."""
+        if self._trouble is None:
+            stage = self._accounting.stage
+            self._trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=may_pass(error))
+            self._trouble.__cause__ = error
+            self._habits.lost(error, stage, served=self._session.served)
+        return self._end(trusted=True, closed=self._parting and may_pass(error))
 
     def _end(self, *, trusted: bool, closed: bool) -> list[tuple[Any, Answer]]:
         handed = self._duplex.handed

@@ -290,7 +290,7 @@ class Dialogue:
         action = self._step(stage, about)
         if action is None:
             text = "".join(f"{line}\r\n" for line in usual)
-            action = Say(text.encode(), close=text.startswith("421"))
+            action = Say(text.encode(), close=text.startswith("421") and not self._server.lingers)
         agreed = isinstance(action, Say | Drip | Endless) and action.octets.startswith(due.encode())
         if before is not None and (agreed or (isinstance(action, Drop | Hang) and action.keep)):
             before()

@@ -43,6 +43,7 @@ class ScriptedServer:
         login_required: MAIL without login is refused (530).
         recipients_per_message: A further RCPT is refused (452 4.5.3).
         messages_per_connection: A further MAIL is refused (421), and the connection closed.
+        lingers: The connection stays open then, for whatever else is said on it.
         hangs_up_after: After so many messages on a connection, a further MAIL has no reply but the end of it.
         loses: The verb behind which it loses what else has come by then, as if it had not offered PIPELINING; "ALL"
             for every command.
@@ -62,6 +63,7 @@ class ScriptedServer:
         login_required: bool = False,
         recipients_per_message: int | None = None,
         messages_per_connection: int | None = None,
+        lingers: bool = False,
         hangs_up_after: int | None = None,
         loses: str = "",
         size_limit: int | None = None,
@@ -74,6 +76,7 @@ class ScriptedServer:
         self.login_required = login_required
         self.recipients_per_message = recipients_per_message
         self.messages_per_connection = messages_per_connection
+        self.lingers = lingers
         self.hangs_up_after = hangs_up_after
         self.loses = loses
         self.size_limit = size_limit

@@ -109,6 +109,21 @@ WINDOW: Final = (
         options={"messages_per_connection": 3},
     ),
     _chunks(
+        "goes-on-after-its-limit",
+        "takes three messages a connection, of eight, by BDAT, and does not hang up after the 421",
+        first=[SENT] * 8,
+        connections=3,
+        options={"messages_per_connection": 3, "lingers": True},
+    ),
+    _chunks(
+        "closing-for-one-goes-on",
+        "says 421 to a recipient among messages that come by BDAT, and goes on",
+        reply("rcpt", f"421 4.7.0 {BOB}: no", to=BOB, close=False),
+        messages=(Message(), Message((ANN, BOB)), Message()),
+        first=(SENT, Account("deferred", 1, {ANN: "accepted 250", BOB: "deferred 421"}), SENT),
+        then=(SENT, Account("sent", 2, {ANN: "accepted 250", BOB: "accepted 250"}), SENT),
+    ),
+    _chunks(
         "hangs-up-after-each-message",
         "takes one message a connection, and hangs up without a word when the next ones come by BDAT",
         first=[SENT, lost(0), lost(0), SENT, SENT, SENT],

@@ -444,6 +444,56 @@ def test_a_limit_of_messages_a_connection_costs_no_unknown(connect, message, off
         assert len(server.connections) == -(-30 // limit)
 
 
+@BOTH
+def test_a_relay_that_goes_on_after_its_limit_of_messages_costs_no_unknown(warm, message, offers):
+    """Exim's smtp_accept_max_per_connection: 421 to MAIL, 503 to what depends on it, 250 to RSET, and so on."""
+    with ScriptedServer(offers=offers, messages_per_connection=50, lingers=True) as server:
+        backend = warm(server)
+        run = Run(backend, [message(n) for n in range(110)])
+        assert run.left == []
+        assert Ending.UNKNOWN not in run.endings
+        assert arrived(server) == {f"to{n}@example.com": 1 for n in range(110)}
+        assert len(server.connections) == 3
+        assert [trouble.code for trouble in run.troubles] == [421] * 2
+        assert backend._habits.limit == 50
+        begun_in_vain = sum(map(len, run.begun)) - 110
+        assert begun_in_vain == run.endings[Ending.UNSENT] - 1, "the limit is known on the second connection"
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_recipient_turned_away_by_421_among_messages_on_their_way(warm, message, close):
+    """An access list of Exim's may give that code ("defer message = 421 ..."), and then it goes on."""
+    with ScriptedServer(offers=CHUNKING) as server:
+        backend = warm(server)
+        server.play(reply("rcpt", "421 4.7.0 not you", to="b@example.com", close=close, times=1))
+        both = message(0, to=["a@example.com", "b@example.com"])
+        messages = [message(1), both, *[message(n) for n in range(2, 20)]]
+        run = Run(backend, messages)
+        assert run.left == []
+        assert run.verdicts(both) == {"a@example.com": ACCEPTED, "b@example.com": ACCEPTED if close else DEFERRED}
+        assert Ending.UNKNOWN not in run.endings
+        assert arrived(server) == {to: 1 for each in messages for to in each.to if close or to != "b@example.com"}
+        assert [(trouble.stage, trouble.code) for trouble in run.troubles] == [("rcpt", 421)]
+
+
+def test_a_chunk_of_which_a_part_went_out_before_a_421_is_not_waited_for(warm, message):
+    with ScriptedServer(offers=CHUNKING) as server:
+        backend = warm(server)
+        server.play(reply("mail", "421 4.3.2 closing", nth=2, close=False))
+        with server._changed:
+            [sock] = server._sockets.values()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        backend.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        body = ("x" * 70 + "\n") * 1300
+        began = time.monotonic()
+        run = Run(backend, [message(n, body=body) for n in range(30)], tries=1)
+        assert time.monotonic() - began < 4, "nothing was waited for that cannot come"
+        assert Ending.UNKNOWN not in run.endings
+        answered = {outcome.message.to[0] for outcome in run.outcomes if outcome.ending is Ending.ANSWERED}
+        assert arrived(server) == dict.fromkeys(answered, 1)
+        assert run.endings[Ending.UNSENT] >= 1
+
+
 def test_a_421_that_is_not_followed_by_an_end_leaves_it_open_what_became_of_the_others(warm, message, monkeypatch):
     monkeypatch.setattr("mailqueue.smtp.stream._FAREWELL", 0.05)
     with ScriptedServer(offers=CHUNKING) as server:

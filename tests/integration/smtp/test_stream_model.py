@@ -27,10 +27,18 @@ REFUSALS = {
 USUAL = {"mail": b"250 2.1.0 ok\r\n", "rcpt": b"250 2.1.5 ok\r\n", "final": b"250 2.0.0 ok: queued\r\n"}
 USUAL["rset"] = b"250 2.0.0 ok\r\n"
 
+LIMITS = [
+    {},
+    {"messages_per_connection": 3},
+    {"messages_per_connection": 3, "lingers": True},
+    {"hangs_up_after": 4},
+    {"recipients_per_message": 2},
+]
+
 nth = st.integers(1, 24)
 refusals = st.sampled_from([(stage, text) for stage, texts in REFUSALS.items() for text in texts])
 steps = st.one_of(
-    st.builds(lambda what, n: reply(*what, nth=n), refusals, nth),
+    st.builds(lambda what, n, close: reply(*what, nth=n, close=close), refusals, nth, st.sampled_from([None, False])),
     st.builds(lambda stage, n: raw(stage, GARBAGE, nth=n), st.sampled_from(list(USUAL)), nth),
     st.builds(lambda stage, n, keep: drop(stage, nth=n, keep=keep), st.sampled_from(list(USUAL)), nth, st.booleans()),
     st.builds(lambda n, after: drop("content", nth=n, after=after), nth, st.integers(0, 300)),
@@ -99,7 +107,7 @@ class Report:
     script=scripts,
     chunking=st.booleans(),
     sizes=st.lists(st.integers(1, 3), min_size=1, max_size=14),
-    limits=st.sampled_from([{}, {"messages_per_connection": 3}, {"hangs_up_after": 4}, {"recipients_per_message": 2}]),
+    limits=st.sampled_from(LIMITS),
     grown=st.sampled_from([2, 5, 128]),
 )
 @example(

@@ -191,16 +191,79 @@ def test_421_before_the_content_is_out_leaves_it_unsent():
 
 
 def test_421_to_rset_leaves_what_was_accepted_so():
-    _, accounting = trouble(OK, OK, OK, QUEUED, CLOSING)
-    [(_, first), (_, second)] = accounting.end(EVERYTHING, trusted=True, closed=True)
-    assert verdicts(first) == dict.fromkeys("ab", (ACCEPTED, 250))
+    accounting = Accounting(CHECK, QUEUED[1])
+    accounting.owe(transaction("a"))
+    accounting.owe(transaction("b"))
+    for reply in (OK, OK, QUEUED):
+        accounting.hear(*reply, EVERYTHING)
+    done, meaning = accounting.hear(*CLOSING, EVERYTHING)
+    assert meaning.closing
+    assert verdicts(done.answer()) == {"a": (ACCEPTED, 250)}
+    [(_, second)] = accounting.end(EVERYTHING, trusted=True, closed=True)
     assert second.ending is Ending.UNSENT
 
 
-def test_421_without_an_end_leaves_it_open_what_became_of_those_behind():
-    _, accounting = trouble(OK, CLOSING)
-    endings = [answer.ending for _, answer in accounting.end(EVERYTHING, trusted=True, closed=False)]
-    assert endings == [Ending.UNSENT, Ending.UNKNOWN]
+def test_421_to_rset_is_no_check_of_an_acceptance_in_other_words():
+    accounting = Accounting(CHECK, QUEUED[1])
+    accounting.owe(transaction("a"))
+    for reply in (OK, OK, (250, b"2.1.5 recipient fine")):
+        accounting.hear(*reply, EVERYTHING)
+    assert accounting.hear(*CLOSING, EVERYTHING)[0].answer().ending is Ending.UNKNOWN
+
+
+def parted(*replies):
+    """The answer of a message for two, and of one behind it for one, when the relay goes on after a 421."""
+    accounting = Accounting(CHECK, QUEUED[1])
+    accounting.owe(transaction("a", "b"))
+    accounting.owe(transaction("c"))
+    answers = []
+    for reply in replies:
+        done, meaning = accounting.hear(*reply, EVERYTHING)
+        assert meaning is None or (meaning.closing and not meaning.surprise)
+        answers += [] if done is None else [done.answer()]
+    return answers + [answer for _, answer in accounting.end(EVERYTHING, trusted=True, closed=False)]
+
+
+BAD = (503, b"5.5.1 bad sequence of commands")
+
+
+def test_421_to_mail_and_no_end_leaves_that_message_unsent():
+    first, second = parted(CLOSING, BAD, BAD, BAD, RSET, CLOSING, BAD, BAD, RSET)
+    assert (first.ending, second.ending) == (Ending.UNSENT, Ending.UNSENT)
+    assert (first.stage, first.reply.code, first.results) == (Stage.MAIL, 421, {})
+
+
+def test_421_to_a_recipient_and_no_end_defers_that_recipient():
+    first, second = parted(OK, OK, CLOSING, QUEUED, RSET, OK, OK, QUEUED, RSET)
+    assert verdicts(first) == {"a": (ACCEPTED, 250), "b": (DEFERRED, 421)}
+    assert verdicts(second) == {"c": (ACCEPTED, 250)}
+
+
+def test_421_to_the_only_recipient_is_its_answer_if_the_relay_goes_on():
+    _, accounting = trouble(OK, CLOSING, of=transaction("a"))
+    [(_, first), (_, second)] = accounting.end(EVERYTHING, trusted=True, closed=True)
+    assert (first.ending, first.stage, second.ending) == (Ending.UNSENT, Stage.RCPT, Ending.UNSENT)
+    _, accounting = trouble(OK, CLOSING, of=transaction("a"))
+    assert accounting.hear(*BAD, EVERYTHING) == (None, None)
+    [(_, first), (_, second)] = accounting.end(EVERYTHING, trusted=True, closed=False)
+    assert (verdicts(first), second.ending) == ({"a": (DEFERRED, 421)}, Ending.UNKNOWN)
+
+
+def test_421_to_a_recipient_and_silence_leaves_it_open_what_became_of_the_others():
+    first, second = parted(OK, CLOSING)
+    assert [first.ending, second.ending] == [Ending.UNKNOWN] * 2
+    assert verdicts(first) == {"a": (DEFERRED, 421)}
+
+
+def test_a_sender_turned_away_by_421_whose_recipients_are_taken_is_out_of_step():
+    _, accounting = trouble(CLOSING)
+    for _ in range(2):
+        assert accounting.hear(*OK, EVERYTHING) == (None, None)
+    assert accounting.hear(*QUEUED, EVERYTHING)[1].surprise
+
+
+def test_a_sender_turned_away_by_421_whose_recipients_are_taken_is_unknown_if_the_link_is_lost_then():
+    assert [answer.ending for answer in parted(CLOSING, OK)] == [Ending.UNKNOWN] * 2
 
 
 def lost(*replies, handed=EVERYTHING):

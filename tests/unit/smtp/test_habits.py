@@ -54,6 +54,18 @@ def test_so_many_messages_a_connection():
     assert habits.window.size == 2
 
 
+def test_a_message_that_was_turned_away_tells_the_limit():
+    habits = Habits()
+    habits.limited(20)
+    assert (habits.left(served(0)), habits.left(served(20)), habits.plain) == (20, 0, False)
+
+
+def test_a_relay_that_takes_nothing_at_all_has_no_limit():
+    habits = Habits()
+    habits.limited(0)
+    assert habits.left(served(0)) is None
+
+
 @pytest.mark.parametrize(("stage", "cause"), [(Stage.FINAL, None), (Stage.MAIL, TimeoutError("timed out"))])
 def test_a_loss_elsewhere_is_no_limit(stage, cause):
     habits = proven()
