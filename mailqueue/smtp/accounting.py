@@ -54,6 +54,7 @@ class Transaction:
         "doubted",
         "end",
         "final",
+        "idle",
         "item",
         "mail",
         "octets",
@@ -85,6 +86,7 @@ class Transaction:
         self.barred = False  # it takes none from us now: it asks for a login, or has answered 421
         self.closing = False  # the last reply was a 421 to one of the recipients
         self.doubted = False  # what was read may be another command's answer
+        self.idle = False  # DATA is answered: it asks for nothing until we go on
         self.end: int | None = None
         self.octets = len(mail.content)
 
@@ -113,6 +115,7 @@ class Transaction:
             if self.settled_at is None:
                 self._settle(stage, reply, meaning)
             self.stage = Stage.RSET
+            self.idle = stage is Stage.DATA
         return meaning if meaning.scope is Scope.RELAY else None
 
     def _agreed(self, stage: Stage, code: int, text: bytes, handed: int) -> Meaning | None:
@@ -128,6 +131,7 @@ class Transaction:
             return OUT_OF_STEP
         elif stage is Stage.DATA:
             self.stage = Stage.FINAL
+            self.idle = True
         else:
             if self.settled_at is None:
                 self.final = Reply(code, reply_text(text))
@@ -228,13 +232,13 @@ class Accounting:
     @property
     def stage(self) -> Stage:
         """What the next reply answers."""
-        return self._owed[0].stage if self._owed else Stage.IDLE
+        return self._owed[0].stage if self._owed and not self._owed[0].idle else Stage.IDLE
 
     def hear(self, code: int, text: bytes, handed: int) -> tuple[Transaction | None, Meaning | None]:
         """Take the next reply: the message whose last one it was, and what it means if it is the relay's trouble."""
-        if not self._owed:
+        head = self.head
+        if head is None or head.idle:
             return None, classify(Reply(code, reply_text(text)), Stage.IDLE)
-        head = self._owed[0]
         if head.stage is Stage.RSET:
             return self._checked(head, code, text)
         if self._distinct and head.stage is Stage.FINAL and text == self._check and goes_on(code, Stage.FINAL):

@@ -208,6 +208,7 @@ class Stream:
     def _after_data(self, transaction: Transaction) -> None:
         """DATA is answered: send the content if it is wanted, and begin with the next message."""
         self._open = None
+        transaction.idle = False
         buffers: list[bytes] = []
         if transaction.stage is Stage.FINAL:
             # A relay that wants content for nobody gets none, and should refuse that (RFC 2920 section 3.1).
@@ -245,7 +246,7 @@ class Stream:
             self._times_trip = False
             self._window.trip(time.monotonic() - self._asked_at)
         answered: list[tuple[Any, Answer]] = []
-        for position, (code, text) in enumerate(replies):
+        for code, text in replies:
             stage = self._accounting.stage
             transaction, meaning = self._accounting.hear(code, text, self._duplex.handed)
             self._parting = meaning is not None and meaning.closing
@@ -256,12 +257,9 @@ class Stream:
                 return answered + self._out_of_step(code, text, stage)
             if meaning is not None:
                 self._part(Reply(code, reply_text(text)), stage, meaning, len(answered))
-            elif stage is Stage.DATA and self._open is not None and self._trouble is None:
-                if position + 1 < len(replies):  # an answer to content that was not sent
-                    self._count(answered)
-                    return answered + self._out_of_step(*replies[position + 1], Stage.CONTENT)
-                self._after_data(self._open)
         self._count(answered)
+        if self._open is not None and self._open.idle and self._trouble is None:
+            self._after_data(self._open)
         self._idle = not self._accounting
         return answered
 

@@ -119,9 +119,9 @@ def reply(stage: str, *lines: str, close: bool | None = None, **when: Any) -> St
     return Step(stage, Say("".join(parts).encode(), code == "421" if close is None else close), **when)
 
 
-def raw(stage: str, octets: bytes, **when: Any) -> Step:
-    """Send ``octets`` as they are."""
-    return Step(stage, Say(octets), **when)
+def raw(stage: str, octets: bytes, *, close: bool = False, **when: Any) -> Step:
+    """Send ``octets`` as they are, and close if ``close``."""
+    return Step(stage, Say(octets, close), **when)
 
 
 def hang(stage: str, *, keep: bool = False, **when: Any) -> Step:

@@ -101,6 +101,15 @@ WINDOW: Final = (
         )
         for kind, word, how in ((_chunks, "window", "by BDAT"), (_pipe, "pipeline", "in a pipeline"))
     ),
+    _pipe(
+        "closing-behind-a-refusal",
+        "refuses a recipient, then DATA for want of one (554), and says 421 unasked right behind that",
+        reply("rcpt", "550 5.1.1 unknown", to=BOB),
+        raw("data", b"554 5.5.1 no valid recipients\r\n421 4.7.0 too many errors\r\n", close=True, nth=2),
+        messages=(Message(), Message((BOB,)), Message(), Message()),
+        first=(SENT, failed("550"), SENT, SENT),
+        connections=2,
+    ),
     _chunks(
         "limits-messages-by-chunks",
         "takes three messages a connection (421), of eight, by BDAT",

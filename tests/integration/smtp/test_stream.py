@@ -419,6 +419,35 @@ def test_what_lies_behind_a_421_is_unsent(warm, message, offers, stage):
         assert arrived(server) == {f"to{n}@example.com": 1 for n in range(30)}
 
 
+@pytest.mark.parametrize("data", ["554 5.5.1 no valid recipients", "354 go ahead"])
+def test_a_421_that_comes_unasked_together_with_the_reply_to_data(warm, message, data):
+    """Postfix at its smtpd_hard_error_limit: DATA is one error too many."""
+    with ScriptedServer(offers=USUAL) as server:
+        backend = warm(server)
+        both = f"{data}\r\n421 4.7.0 Error: too many errors\r\n".encode()
+        server.play(reply("rcpt", "550 5.1.1 unknown", to="bad@example.com"), raw("data", both, close=True, nth=2))
+        bad = message(0, to=["bad@example.com"])
+        messages = [message(1), bad, message(2), message(3)]
+        run = Run(backend, messages)
+        assert run.verdicts(bad) == {"bad@example.com": REFUSED}
+        assert len(run.of(bad)) == 1
+        assert run.left == []
+        assert Ending.UNKNOWN not in run.endings
+        assert arrived(server) == {f"to{n}@example.com": 1 for n in (1, 2, 3)}
+        assert [(trouble.code, trouble.reconnect) for trouble in run.troubles] == [(421, True)]
+        assert not backend._habits.plain
+
+
+def test_a_reply_to_content_that_was_not_sent_is_out_of_step(warm, message):
+    with ScriptedServer(offers=USUAL) as server:
+        backend = warm(server)
+        server.play(raw("data", b"354 go ahead\r\n250 2.0.0 ok: queued\r\n", nth=2))
+        messages = [message(n) for n in range(5)]
+        run = Run(backend, messages, tries=1)
+        assert [outcome.ending for outcome in run.outcomes[:2]] == [Ending.ANSWERED, Ending.UNSENT]
+        assert backend._habits.plain
+
+
 @BOTH
 def test_421_to_the_content_defers_that_message_alone(warm, message, offers):
     with ScriptedServer(offers=offers) as server:

@@ -94,15 +94,30 @@ def test_data_is_answered_before_its_content():
     accounting.owe(found)
     for reply in (OK, OK, GO_AHEAD):
         assert accounting.hear(*reply, EVERYTHING) == (None, None)
-    assert found.stage is Stage.FINAL
-    found.end = 200
+    assert (found.stage, accounting.stage) == (Stage.FINAL, Stage.IDLE), "it is for us to go on"
+    found.end, found.idle = 200, False
     assert accounting.hear(*QUEUED, 200) == (None, None)
     assert accounting.hear(*RSET, 210) == (found, None)
 
 
 def test_data_refused_needs_no_content():
-    answer = played(OK, OK, LATER, RSET, of=transaction("a", chunked=False))
-    assert verdicts(answer) == {"a": (DEFERRED, 451)}
+    found = transaction("a", chunked=False)
+    accounting = Accounting(CHECK)
+    accounting.owe(found)
+    for reply in (OK, OK, LATER):
+        assert accounting.hear(*reply, EVERYTHING) == (None, None)
+    found.idle = False
+    assert accounting.hear(*RSET, EVERYTHING) == (found, None)
+    assert verdicts(found.answer()) == {"a": (DEFERRED, 451)}
+
+
+@pytest.mark.parametrize(("said", "ending"), [(NO, Ending.ANSWERED), (GO_AHEAD, Ending.UNSENT)])
+def test_what_is_said_behind_the_reply_to_data_answers_nothing(said, ending):
+    for unasked in (CLOSING, RSET, QUEUED, NO):
+        meaning, accounting = trouble(OK, OK, said, unasked, of=transaction("a", chunked=False))
+        assert (meaning.closing, meaning.surprise) == (unasked is CLOSING, unasked is not CLOSING)
+    _, accounting = trouble(OK, OK, said, CLOSING, of=transaction("a", chunked=False))
+    assert accounting.end(EVERYTHING, trusted=True, closed=False)[0][1].ending is ending
 
 
 def trouble(*replies, of=None, handed=EVERYTHING, check=CHECK, accepts=QUEUED[1]):
