@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Habits"]
 
+_BETWEEN = frozenset({Stage.MAIL, Stage.RSET})  # one message is answered, and nothing said of the next
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,7 +58,7 @@ class Habits:
         self.window.shrink()
         if not self.kept:
             self.give_up("the connection was lost over the first messages that came together")
-        elif stage is Stage.MAIL and not isinstance(error.__cause__, TimeoutError):
+        elif stage in _BETWEEN and not isinstance(error.__cause__, TimeoutError):
             self.limited(served)
 
     def limited(self, served: int) -> None:

@@ -336,12 +336,14 @@ class Stream:
 
     def _lost(self, error: smtplib.SMTPServerDisconnected) -> list[tuple[Any, Answer]]:
         """The connection ended, or the relay was silent for too long."""
+        stage = self._accounting.stage
+        ended = self._end(trusted=True, closed=self._parting and may_pass(error))
         if self._trouble is None:
-            stage = self._accounting.stage
             self._trouble = RelayTrouble(f"{stage}: {error}", stage=stage, text=str(error), reconnect=may_pass(error))
             self._trouble.__cause__ = error
-            self._habits.lost(error, stage, served=self._session.served)
-        return self._end(trusted=True, closed=self._parting and may_pass(error))
+            served = self._session.served + sum(answer.served for _, answer in ended)
+            self._habits.lost(error, stage, served=served)
+        return ended
 
     def _end(self, *, trusted: bool, closed: bool) -> list[tuple[Any, Answer]]:
         handed = self._duplex.handed

@@ -202,6 +202,8 @@ class Dialogue:
         keep = functools.partial(self._server.keep, message) if message.recipients else None
         if self._answer("final", usual, about=message.recipients, before=keep):
             self._accepted += 1
+            if self._accepted == self._server.closes_after:
+                self._hang_up()
 
     def _begin_content(self) -> Action | None:
         """What is to be said in the midst of the content, if all of it is to be read."""

@@ -45,6 +45,7 @@ class ScriptedServer:
         messages_per_connection: A further MAIL is refused (421), and the connection closed.
         lingers: The connection stays open then, for whatever else is said on it.
         hangs_up_after: After so many messages on a connection, a further MAIL has no reply but the end of it.
+        closes_after: After so many messages on a connection it is closed, right behind the reply to the last one.
         loses: The verb behind which it loses what else has come by then, as if it had not offered PIPELINING; "ALL"
             for every command.
         size_limit: A larger message is refused (552): at MAIL if ``offers`` has SIZE and the client tells, else at
@@ -65,6 +66,7 @@ class ScriptedServer:
         messages_per_connection: int | None = None,
         lingers: bool = False,
         hangs_up_after: int | None = None,
+        closes_after: int | None = None,
         loses: str = "",
         size_limit: int | None = None,
     ) -> None:
@@ -78,6 +80,7 @@ class ScriptedServer:
         self.messages_per_connection = messages_per_connection
         self.lingers = lingers
         self.hangs_up_after = hangs_up_after
+        self.closes_after = closes_after
         self.loses = loses
         self.size_limit = size_limit
         self.host = "127.0.0.1"

@@ -142,6 +142,15 @@ WINDOW: Final = (
         recovered={"hangs_up_after": None},
     ),
     _chunks(
+        "closes-behind-each-second",
+        "takes two messages a connection by BDAT, and closes right behind the reply to the second",
+        first=[SENT, SENT, lost(0), SENT, SENT],
+        then=[SENT, SENT, resent(1), SENT, SENT],
+        connections=2,
+        options={"closes_after": 2},
+        recovered={"closes_after": None},
+    ),
+    _chunks(
         "accepts-a-chunk-and-drops",
         "accepts the second of three messages that come by BDAT, and hangs up before the reply",
         drop("final", keep=True, nth=2),

@@ -597,6 +597,21 @@ def test_a_relay_that_hangs_up_after_so_many_messages_costs_unknowns_once(connec
         assert len(run.troubles) == len(server.connections) - 1
 
 
+@BOTH
+def test_a_relay_that_closes_right_behind_so_many_acceptances_costs_unknowns_once(connect, message, offers):
+    with ScriptedServer(offers=offers, closes_after=20) as server:
+        backend = connect(server)
+        run = Run(backend, [message(n) for n in range(200)])
+        assert run.left == []
+        assert backend._habits.limit == 20
+        assert not backend._habits.plain
+        unknown = {outcome.message.to[0] for outcome in run.outcomes if outcome.ending is Ending.UNKNOWN}
+        assert len(unknown) <= (24 if "CHUNKING" in offers else 0)
+        copies = arrived(server)
+        assert unknown.isdisjoint(copies)
+        assert len(copies) + len(unknown) == copies.total() + len(unknown) == 200
+
+
 def test_a_connection_lost_once_is_no_habit(connect, message):
     with ScriptedServer(drop("mail", nth=30), offers=CHUNKING) as server:
         backend = connect(server)

@@ -32,6 +32,7 @@ LIMITS = [
     {"messages_per_connection": 3},
     {"messages_per_connection": 3, "lingers": True},
     {"hangs_up_after": 4},
+    {"closes_after": 4},
     {"recipients_per_message": 2},
 ]
 

@@ -47,9 +47,10 @@ def test_replies_out_of_step_end_the_pipelining():
     assert habits.plain
 
 
-def test_so_many_messages_a_connection():
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RSET])
+def test_so_many_messages_a_connection(stage):
     habits = proven()
-    habits.lost(ended(), Stage.MAIL, served=10)
+    habits.lost(ended(), stage, served=10)
     assert (habits.plain, habits.left(served(0)), habits.left(served(7)), habits.left(served(10))) == (False, 10, 3, 0)
     assert habits.window.size == 2
 
