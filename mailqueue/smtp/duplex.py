@@ -10,7 +10,6 @@ import contextlib
 import select
 import smtplib
 import ssl
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,6 @@ class Duplex:
         self._ended: OSError | None = None  # reading has failed
         self.queued = 0
         self.handed = 0
-        self.moved_at = time.monotonic()  # when anything last went out or came in
 
     def put(self, buffers: Iterable[bytes]) -> None:
         """Queue ``buffers``, small ones made one, and write what the network takes at once."""
@@ -111,7 +109,6 @@ class Duplex:
             while self._out:
                 sent = self._sock.send(self._out[0][: self._block])
                 self.handed += sent
-                self.moved_at = time.monotonic()
                 if sent == len(self._out[0]):
                     self._out.popleft()
                 else:
@@ -127,7 +124,6 @@ class Duplex:
     def _read(self) -> None:
         try:
             while self._reader.receive():
-                self.moved_at = time.monotonic()
                 if self._tls is None or not self._tls.pending():
                     break
         except OSError as error:

@@ -279,13 +279,16 @@ class Stream:
     def _wait(self) -> list[tuple[int, bytes]]:
         """The replies that come next. Raises smtplib.SMTPServerDisconnected, also when the time is over.
 
-        Only what the relay takes counts: what passed before, in the hands of others, may have brought its replies.
+        That begins with the wait, since what passed before was not the relay's; and whenever the network has taken
+        something of a message, the answer to which cannot come before it has all.
         """
         began = since = time.monotonic()
         while True:
-            deadline = self._deadline(since)
+            head = self._accounting.head
+            writing = self._duplex.busy and not (head is not None and head.is_out(self._duplex.handed))
+            limit = self._limit(writing=writing)
             now = time.monotonic()
-            patience = 3600.0 if deadline is None else max(0.0, deadline - now)
+            patience = 3600.0 if limit is None else max(0.0, since + limit - now)
             if self._news and self._on_wait is not None:
                 if now - began >= GRACE:
                     self._news = False
@@ -293,25 +296,25 @@ class Stream:
                     since = time.monotonic()
                     continue
                 patience = min(patience, GRACE - (now - began))
+            handed = self._duplex.handed
             replies = self._duplex.turn(patience)
             if replies:
                 return replies
-            if deadline is not None and time.monotonic() >= deadline:
+            now = time.monotonic()
+            if writing and self._duplex.handed > handed:
+                since = now
+            elif limit is not None and now >= since + limit:
                 error = TimeoutError("timed out")
                 raise smtplib.SMTPServerDisconnected(f"Connection unexpectedly closed: {error}") from error
 
-    def _deadline(self, since: float) -> float | None:
-        """Until when the next reply must be there; while it cannot come, until when the network must take a block."""
-        head = self._accounting.head
-        if self._duplex.busy and (head is None or not head.is_out(self._duplex.handed)):
-            limit = self._timeouts.block
-            since = max(self._duplex.moved_at, since)
-        else:
-            limit = self._timeouts.reply(self._accounting.stage)
+    def _limit(self, *, writing: bool) -> float | None:
+        """Seconds for the next reply; while the message is still ``writing``, for the network to take a block of it."""
+        limit = self._timeouts.block if writing else self._timeouts.reply(self._accounting.stage)
         limit = self._duplex.usual if limit is None else limit
+        head = self._accounting.head
         if self._parting and head is not None and not head.accepted:  # it may take its time over a content
             limit = _FAREWELL if limit is None else min(limit, _FAREWELL)
-        return None if limit is None else since + limit
+        return limit
 
     # -- trouble
 

@@ -13,6 +13,7 @@ from mailqueue.errors import RelayTrouble
 from mailqueue.mail import turn
 from mailqueue.outcome import Ending, Verdict
 from mailqueue.smtp.session import Mail
+from mailqueue.testing.incoming import Incoming
 from mailqueue.testing.script import drip, drop, endless, hang, raw, reply
 from mailqueue.testing.scripted import ScriptedServer
 
@@ -81,6 +82,14 @@ def warm(connect, message):
 def arrived(server):
     """How often each recipient's message was accepted."""
     return Counter(to for each in server.messages for to in each.recipients)
+
+
+def with_little_room(server, backend):
+    """Let little be on its way between the two that the other has not read."""
+    with server._changed:
+        [sock] = server._sockets.values()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    backend.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
 
 
 # -- what goes out
@@ -509,10 +518,7 @@ def test_a_chunk_of_which_a_part_went_out_before_a_421_is_not_waited_for(warm, m
     with ScriptedServer(offers=CHUNKING) as server:
         backend = warm(server)
         server.play(reply("mail", "421 4.3.2 closing", nth=2, close=False))
-        with server._changed:
-            [sock] = server._sockets.values()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        backend.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        with_little_room(server, backend)
         body = ("x" * 70 + "\n") * 1300
         began = time.monotonic()
         run = Run(backend, [message(n, body=body) for n in range(30)], tries=1)
@@ -560,10 +566,7 @@ def test_a_link_lost_within_a_large_window_tells_what_went_out(warm, message):
         backend = warm(server, timeout=0.5)
         server.play(hang("content"))
         # 92 kB: a window of 1 MB, of which the sockets take a part, as nobody reads.
-        with server._changed:
-            [sock] = server._sockets.values()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        backend.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        with_little_room(server, backend)
         body = ("x" * 70 + "\n") * 1300
         outcomes = []
         with pytest.raises(RelayTrouble):
@@ -764,6 +767,36 @@ def test_time_that_others_took_is_not_the_relays(warm, message, offers):
         run = Run(backend, [message(n) for n in range(20)], on_begin=on_begin)
         assert run.endings == {Ending.ANSWERED: 20}
         assert run.troubles == []
+
+
+LARGE = ("x" * 70 + "\n") * 12_000
+
+
+@BOTH
+def test_a_content_may_take_longer_to_go_out_than_its_answer(warm, message, monkeypatch, offers):
+    read = Incoming._fill
+
+    def slowly(incoming):
+        time.sleep(0.05)
+        return read(incoming)
+
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server, timeout=0.3)
+        with_little_room(server, backend)
+        monkeypatch.setattr(Incoming, "_fill", slowly)
+        assert Run(backend, [message(1, body=LARGE)]).endings == {Ending.ANSWERED: 1}
+
+
+@BOTH
+def test_a_relay_that_reads_nothing_and_drips_is_left_in_time(warm, message, offers):
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server, timeout=0.3)
+        with_little_room(server, backend)
+        server.play(drip("content", "250-" + "x" * 200, interval=0.05))
+        began = time.monotonic()
+        run = Run(backend, [message(1, body=LARGE)], tries=1)
+        assert time.monotonic() - began < 3
+        assert run.endings == {Ending.UNSENT: 1}
 
 
 def test_plain_commands_wait_as_well(connect, message):
