@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import TYPE_CHECKING
 
 from mailqueue.smtp.classify import Stage
@@ -10,12 +12,15 @@ from mailqueue.smtp.window import Window
 
 if TYPE_CHECKING:
     import smtplib
+    from collections.abc import Callable
 
     from mailqueue.smtp.session import Session
 
 __all__ = ["Habits"]
 
 _BETWEEN = frozenset({Stage.MAIL, Stage.RSET})  # one message is answered, and nothing said of the next
+
+_WHILE = 3600.0  # s until a relay that has failed a test is tested again, which costs a connection and no message
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +32,19 @@ class Habits:
     no more at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._plain_until = -math.inf
         self.window = Window()
         self.kept = 0  # messages that it has answered for in company: it keeps what it offers
         self.accepts = b""  # with which words it accepts a message
-        self.plain = False  # it offers PIPELINING, and loses commands or answers
+        self.doubted = False  # it has not passed the last test: the next message goes by plain commands
         self.limit: int | None = None  # messages after which it took no more on that connection
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is met with plain commands: it offers PIPELINING, and loses commands or answers."""
+        return self._clock() < self._plain_until
 
     def left(self, session: Session) -> int | None:
         """How many more messages may go in company over this connection; None if nothing is known against it."""
@@ -43,11 +55,20 @@ class Habits:
             return None
         return self.limit - session.served
 
-    def give_up(self, why: str) -> None:
-        """From here on the relay is met with plain commands."""
+    def give_up(self, why: str, seconds: float = math.inf) -> None:
+        """From here on the relay is met with plain commands, for so many ``seconds``."""
         if not self.plain:
             logger.warning("action=pipelining_given_up reason=%s", why)
-        self.plain = True
+        self._plain_until = max(self._plain_until, self._clock() + seconds)
+
+    def tested(self, *, passed: bool | None) -> None:
+        """It was sent two commands that came together, and has answered both or not; None if it was gone.
+
+        One that has kept its word before may have been busy: it is given another test.
+        """
+        if passed is False and (self.doubted or not self.kept):
+            self.give_up("it does not answer two commands that come together", _WHILE)
+        self.doubted = not passed
 
     def surprised(self) -> None:
         """Commands and replies were out of step."""

@@ -136,20 +136,21 @@ class Session:
         """What the relay says to RSET, if it answers two commands that come in one packet, as PIPELINING has it.
 
         A relay, or a firewall before it, that loses what comes behind a command is found out like this at no
-        message's cost. If the second reply does not come within seconds, the connection is closed.
+        message's cost. If the second reply does not come within seconds, the connection is closed. Raises
+        smtplib.SMTPServerDisconnected if the relay has hung up, with a 421 or without: that says nothing of it.
         """
         limit = min(_PROBE, self.timeouts.command or _PROBE)
         sock = self.connection.sock
         usual = sock.gettimeout() if sock is not None else None
         try:
-            if reader_of(self.connection).unasked():
-                return None
             self._limit(limit)
             self.connection.send("rset\r\nnoop\r\n")
             code, text = read_reply(self.connection, limit)
             others = read_reply(self.connection, limit)[0], *([0] if reader_of(self.connection).pending else [])
-        except smtplib.SMTPServerDisconnected:
+        except smtplib.SMTPServerDisconnected as error:
             self.abort()
+            if may_pass(error):
+                raise
             return None
         if all(goes_on(each, Stage.RSET) for each in (code, *others)):
             if sock is not None:

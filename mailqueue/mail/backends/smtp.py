@@ -320,7 +320,7 @@ class EmailBackend(BaseEmailBackend):
     ) -> Stream | None:
         """The stream that ``turn`` is the first message of; None if it is to go by plain commands.
 
-        The session is closed if the relay turned out to take no more than one command at a time.
+        The session is closed if the relay turned out to take no more than one command at a time, or was leaving.
         """
         connection, habits = session.connection, self._habits
         offer = Offer.of(connection)
@@ -328,12 +328,12 @@ class EmailBackend(BaseEmailBackend):
             return None
         if turn.mail is None or not goes_in_company(turn.mail, offer):
             return None
-        if session.check is None:
-            session.check = session.in_step()
-            if session.check is None:
-                habits.give_up("it does not answer two commands that come together")
-        if session.check is None or reader_of(connection).unasked():
+        if reader_of(connection).unasked():
             return None  # what it has to say is heard before MAIL
+        if session.check is None:
+            session.check = self._test(session)
+        if session.check is None:
+            return None
         habits.accepts = session.accepts = session.accepts or habits.accepts
         if session.accepts in {b"", session.check}:
             return None  # a reply too many, or one too few, could not be told from what it says to RSET
@@ -344,6 +344,16 @@ class EmailBackend(BaseEmailBackend):
         habits.window.limit = self.window
         return Stream(session, offer, habits, session.check, begin, on_wait)
 
+    def _test(self, session: Session) -> bytes | None:
+        """What the relay says to RSET, if it answers two commands that come together."""
+        try:
+            check = session.in_step()
+        except smtplib.SMTPServerDisconnected:
+            self._habits.tested(passed=None)
+            return None
+        self._habits.tested(passed=check is not None)
+        return check
+
     def _may_stream(self, session: Session) -> bool:
         """Whether several messages may be on their way over this connection, as far as that is not the relay's to say."""
         connection, habits = session.connection, self._habits
@@ -351,7 +361,7 @@ class EmailBackend(BaseEmailBackend):
             return False
         if (self.window or 2) < 2 or habits.plain or habits.left(session) == 0:
             return False
-        return bool(session.served or habits.kept)  # no stranger
+        return bool(session.served or (habits.kept and not habits.doubted))  # no stranger
 
     def _deliver_many(self, stream: Stream, session: Session, feed: Feed) -> Iterator[Outcome]:
         try:

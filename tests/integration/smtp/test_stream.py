@@ -721,6 +721,29 @@ def test_a_relay_that_loses_what_comes_together_costs_no_message_its_answer(conn
             assert len(server.connections) == 2
 
 
+@BOTH
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(reply("rset", "421 4.3.2 closing", nth=1), id="closing"),
+        pytest.param(drop("rset", nth=1), id="gone"),
+        pytest.param(hang("rset", nth=1), id="silent"),
+    ],
+)
+def test_bad_timing_costs_an_acquaintance_neither_messages_nor_its_name(warm, message, offers, step):
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server, timeout=0.3)
+        backend.close()
+        server.play(step)
+        run = Run(backend, [message(n) for n in range(30)], tries=1)
+        assert run.endings == {Ending.ANSWERED: 30}
+        assert not backend._habits.plain
+        data = "BDAT" if "CHUNKING" in offers else "DATA"
+        verbs = server.connections[2].verbs
+        assert verbs[:7] == ["EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "MAIL"]
+        assert verbs.count(data) >= 29
+
+
 @pytest.mark.parametrize(
     ("offers", "loses"), [(CHUNKING, "BDAT"), (CHUNKING, "MAIL"), (USUAL, "MAIL"), (USUAL, "RCPT")]
 )

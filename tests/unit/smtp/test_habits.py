@@ -41,6 +41,41 @@ def test_a_relay_that_fails_at_the_first_window_is_met_plainly(stage, cause):
     assert habits.plain
 
 
+def test_a_stranger_that_fails_the_test_is_met_plainly_for_an_hour():
+    now = [0.0]
+    habits = Habits(clock=lambda: now[0])
+    habits.tested(passed=False)
+    assert habits.plain
+    now[0] = 3601.0
+    assert (habits.plain, habits.doubted) == (False, True)
+    habits.tested(passed=True)
+    assert (habits.plain, habits.doubted) == (False, False)
+
+
+def test_a_relay_that_has_kept_its_word_may_fail_a_test_once():
+    habits = proven()
+    habits.tested(passed=False)
+    assert (habits.plain, habits.doubted) == (False, True)
+    habits.tested(passed=False)
+    assert habits.plain
+
+
+def test_a_relay_that_is_gone_has_not_failed():
+    habits = Habits()
+    for _ in range(3):
+        habits.tested(passed=None)
+        assert (habits.plain, habits.doubted) == (False, True)
+
+
+def test_what_was_given_up_for_good_is_not_tried_again():
+    now = [0.0]
+    habits = Habits(clock=lambda: now[0])
+    habits.surprised()
+    habits.tested(passed=False)
+    now[0] = 1e9
+    assert habits.plain
+
+
 def test_replies_out_of_step_end_the_pipelining():
     habits = Habits()
     habits.surprised()
