@@ -22,10 +22,13 @@ from mailqueue.smtp.session import Answer
 if TYPE_CHECKING:
     from mailqueue.smtp.session import Mail
 
-__all__ = ["OUT_OF_STEP", "Accounting", "Transaction", "shape"]
+__all__ = ["LEAVING", "OUT_OF_STEP", "Accounting", "Transaction", "shape"]
 
 #: A reply that cannot be the one that is owed.
 OUT_OF_STEP = Meaning(Verdict.DEFERRED, Scope.RELAY, surprise=True)
+
+#: RSET is refused to a message that nobody is to get. Exim does so at the tenth (smtp_accept_max_nonmail), and hangs up.
+LEAVING = Meaning(Verdict.DEFERRED, Scope.RELAY, closing=True)
 
 _DIGITS = re.compile(r"\S*\d\S*")
 
@@ -86,7 +89,7 @@ class Transaction:
         self.barred = False  # it takes none from us now: it asks for a login, or has answered 421
         self.closing = False  # the last reply was a 421 to one of the recipients
         self.doubted = False  # what was read may be another command's answer
-        self.idle = False  # DATA is answered: it asks for nothing until we go on
+        self.idle = False  # it asks for nothing: DATA is answered, and it is for us to go on
         self.end: int | None = None
         self.octets = len(mail.content)
 
@@ -255,16 +258,19 @@ class Accounting:
                 self._accepts.add(shape(head.final.text))
             return self._pop(), None
         meaning = classify(Reply(code, reply_text(text)), Stage.RSET)
-        if not meaning.closing:
+        if meaning.closing:
+            head.doubted = not self._believes(head)
+            return self._pop(), meaning
+        if meaning.surprise or head.accepted:
             return None, OUT_OF_STEP
-        head.doubted = not self._believes(head)
-        return self._pop(), meaning
+        head.idle = True  # whatever else it says is out of step
+        return None, LEAVING
 
     def end(self, handed: int, *, trusted: bool, closed: bool) -> list[tuple[Transaction, Answer]]:
         """What became of those whose replies will not come any more, ``handed`` octets having gone out.
 
-        ``trusted``: replies and commands were in step so far. ``closed``: the last reply was a 421, and then the relay
-        hung up. What came behind the command that this answers it has not carried out, whether it was handed over or
+        ``trusted``: replies and commands were in step so far. ``closed``: the last reply was a 421 (or LEAVING), and then the
+        relay hung up. What came behind the command that this answers it has not carried out, whether it was handed over or
         not: replies come in order, and 421 closes the channel (RFC 5321 sections 3.8 and 4.2.2, RFC 2920 section 3.2).
         """
         ended = []

@@ -93,7 +93,7 @@ class Stream:
         self._asked_at = 0.0  # when the command was written that it answers
         self._news = False  # answers were given since on_wait was called
         self._trouble: RelayTrouble | None = None  # nothing more is begun or written
-        self._parting = False  # the last reply was a 421
+        self._parting = False  # the last reply was a 421, or as good as that
 
     def run(self, feed: Feed) -> Generator[tuple[Any, Answer | None], None, None]:
         """Send what ``feed`` gives; yields the pieces with their answers, as these are read.

@@ -142,6 +142,15 @@ WINDOW: Final = (
         recovered={"hangs_up_after": None},
     ),
     _chunks(
+        "refuses-rset-and-closes",
+        "refuses a recipient, then RSET (554), and hangs up while further messages are on their way by BDAT",
+        reply("rcpt", "550 5.1.1 unknown", to=BOB),
+        reply("rset", "554 5.7.0 too many nonmail commands", nth=2, close=True),
+        messages=(Message(), Message((BOB,)), Message(), Message()),
+        first=(SENT, failed("550"), SENT, SENT),
+        connections=2,
+    ),
+    _chunks(
         "closes-behind-each-second",
         "takes two messages a connection by BDAT, and closes right behind the reply to the second",
         first=[SENT, SENT, lost(0), SENT, SENT],

@@ -529,6 +529,26 @@ def test_a_chunk_of_which_a_part_went_out_before_a_421_is_not_waited_for(warm, m
         assert run.endings[Ending.UNSENT] >= 1
 
 
+@BOTH
+def test_rset_refused_and_the_end_is_no_loss_of_step(warm, message, offers):
+    """Exim's smtp_accept_max_nonmail counts the RSET behind a message that nobody is to get."""
+    with ScriptedServer(offers=offers) as server:
+        backend = warm(server)
+        server.play(
+            reply("rcpt", "550 5.1.1 unknown", to="bad@example.com"),
+            reply("rset", "554 5.7.0 too many nonmail commands", nth=3, close=True),
+        )
+        bad = message(0, to=["bad@example.com"])
+        messages = [message(1), message(2), bad, *[message(n) for n in range(3, 20)]]
+        run = Run(backend, messages)
+        assert run.left == []
+        assert run.verdicts(bad) == {"bad@example.com": REFUSED}
+        assert len(run.of(bad)) == 1
+        assert Ending.UNKNOWN not in run.endings
+        assert arrived(server) == {f"to{n}@example.com": 1 for n in range(1, 20)}
+        assert not backend._habits.plain
+
+
 def test_a_421_that_is_not_followed_by_an_end_leaves_it_open_what_became_of_the_others(warm, message, monkeypatch):
     monkeypatch.setattr("mailqueue.smtp.stream._FAREWELL", 0.05)
     with ScriptedServer(offers=CHUNKING) as server:

@@ -39,7 +39,9 @@ LIMITS = [
 nth = st.integers(1, 24)
 refusals = st.sampled_from([(stage, text) for stage, texts in REFUSALS.items() for text in texts])
 steps = st.one_of(
-    st.builds(lambda what, n, close: reply(*what, nth=n, close=close), refusals, nth, st.sampled_from([None, False])),
+    st.builds(
+        lambda what, n, close: reply(*what, nth=n, close=close), refusals, nth, st.sampled_from([None, False, True])
+    ),
     st.builds(lambda stage, n: raw(stage, GARBAGE, nth=n), st.sampled_from(list(USUAL)), nth),
     st.builds(lambda stage, n, keep: drop(stage, nth=n, keep=keep), st.sampled_from(list(USUAL)), nth, st.booleans()),
     st.builds(lambda n, after: drop("content", nth=n, after=after), nth, st.integers(0, 300)),

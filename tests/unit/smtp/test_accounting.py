@@ -218,6 +218,17 @@ def test_421_to_rset_leaves_what_was_accepted_so():
     assert second.ending is Ending.UNSENT
 
 
+def test_rset_refused_for_nobody_is_a_farewell_if_the_end_follows():
+    meaning, accounting = trouble(OK, NO, NO, NO, NO)
+    assert meaning.closing
+    [(_, first), (_, second)] = accounting.end(EVERYTHING, trusted=True, closed=True)
+    assert verdicts(first) == dict.fromkeys("ab", (REFUSED, 550))
+    assert second.ending is Ending.UNSENT
+    for more in (OK, RSET, NO):
+        _, accounting = trouble(OK, NO, NO, NO, NO)
+        assert accounting.hear(*more, EVERYTHING)[1].surprise
+
+
 def test_421_to_rset_is_no_check_of_an_acceptance_in_other_words():
     accounting = Accounting(CHECK, QUEUED[1])
     accounting.owe(transaction("a"))
