@@ -102,8 +102,6 @@ class Stream:
         Raises RelayTrouble, the connection closed, when every piece that had begun has its answer.
         """
         self._window.begins()
-        if not self._offer.chunking:
-            self._window.trip(0.0)  # there is but one message on its way, and what is begun ahead of it
         try:
             while True:
                 if self._trouble is None:
@@ -231,7 +229,7 @@ class Stream:
         if self._idle:
             self._idle = False
             self._asked_at = time.monotonic()
-            self._times_trip = True
+            self._times_trip = self._offer.chunking  # else but one is on its way, and what is begun ahead of it
         self._duplex.put(buffers)
 
     # -- reading

@@ -33,7 +33,7 @@ class Window:
     def __init__(self, limit: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self._clock = clock
-        self._trip: float | None = None  # s
+        self._trip: float | None = None  # s; None as long as it does not count
         self._turn = 0.0  # s from the reading of replies to the writing of what they make room for
         self._rate: float | None = None  # messages answered in a second
         self._grown = _FIRST  # what was tried so far: it doubles with each round
@@ -45,9 +45,9 @@ class Window:
         """Messages unanswered at most."""
         wanted = _MOST if self.limit is None else self.limit
         wanted = min(wanted, self._grown)
-        if self._rate is not None and self._trip is not None:
+        if self._rate is not None:
             # Twice what is answered meanwhile: it is refilled when it is half empty.
-            wanted = min(wanted, round(2 * self._rate * (self._trip + self._turn + _AHEAD)))
+            wanted = min(wanted, round(2 * self._rate * ((self._trip or 0.0) + self._turn + _AHEAD)))
         return max(wanted, min(_LEAST, self.limit or _LEAST))
 
     def begins(self) -> None:
@@ -55,8 +55,12 @@ class Window:
         self._heard_at = self._counted_at = self._clock()
         self._count = 0
 
+    def connected(self) -> None:
+        """On another connection, to another host perhaps, or one that offers something else."""
+        self._trip = None
+
     def trip(self, seconds: float) -> None:
-        """A command and its reply took so long; the shortest is the way there and back."""
+        """A command and its reply took so long; the shortest on a connection is the way there and back."""
         self._trip = seconds if self._trip is None else min(seconds, self._trip)
 
     def heard(self, messages: int) -> None:

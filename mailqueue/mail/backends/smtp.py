@@ -352,6 +352,7 @@ class EmailBackend(BaseEmailBackend):
             self._habits.tested(passed=None)
             return None
         self._habits.tested(passed=check is not None)
+        self._habits.window.connected()
         return check
 
     def _may_stream(self, session: Session) -> bool:

@@ -14,8 +14,14 @@ class Relay:
 
     def __init__(self, trip, rate, *, turn=0.0002, limit=None):
         self.now = 100.0
-        self.trip, self.rate, self.turn = trip, rate, turn
+        self.rate, self.turn = rate, turn
         self.window = Window(limit, clock=lambda: self.now)
+        self.moves(trip)
+
+    def moves(self, trip):
+        """The name leads to another host from now on."""
+        self.trip = trip
+        self.window.connected()
         self.window.begins()
         self.window.written()
         self.window.trip(trip)
@@ -75,6 +81,27 @@ def test_the_shortest_trip_counts():
     assert relay.window.size == size
     relay.window.trip(0.0001)
     assert relay.window.size < size
+
+
+def test_each_connection_has_a_trip_of_its_own():
+    relay = Relay(0.001, 5000)
+    relay.serve(100)
+    relay.moves(0.05)
+    assert relay.serve(100)[-1] == 128
+    relay.moves(0.001)
+    assert relay.serve(100)[-1] < 64
+
+
+def test_a_relay_that_takes_one_at_a_time_may_take_many_on_the_next_connection():
+    relay = Relay(0.02, 5000)
+    relay.serve(100)
+    relay.window.connected()  # it offers PIPELINING alone there: no trip is measured
+    relay.rate = 50
+    relay.serve(100)
+    assert relay.window.size == 2
+    relay.rate = 5000
+    relay.moves(0.02)
+    assert relay.serve(100)[-1] == 128
 
 
 def test_a_rest_is_no_measure():
