@@ -39,6 +39,7 @@ class Window:
         self._grown = _FIRST  # what was tried so far: it doubles with each round
         self._heard_at = self._counted_at = clock()
         self._count = 0
+        self._heard = False  # since something was written
 
     @property
     def size(self) -> int:
@@ -66,18 +67,29 @@ class Window:
     def heard(self, messages: int) -> None:
         """Replies were read, and so many messages answered."""
         self._heard_at = self._clock()
+        self._heard = True
         self._count += messages
         self._grown = min(self._grown + messages, max(_MOST, self.limit or 0))
 
     def written(self) -> None:
         """What there was room for is being written now."""
         now = self._clock()
-        if self._count:
+        if self._heard:
+            self._heard = False
             self._turn += _WEIGHT * (now - self._heard_at - self._turn)
-            rate = self._count / max(now - self._counted_at, 1e-6)
-            self._rate = rate if self._rate is None else self._rate + _WEIGHT * (rate - self._rate)
-            self._count = 0
-        self._counted_at = now
+        seconds = now - self._counted_at
+        if not self._count:
+            self._counted_at = now
+        elif seconds >= (self._trip or 0.0):  # answers come in bursts: what counts is how many come in a round trip
+            self._measured(self._count / max(seconds, 1e-6))
+            self._count, self._counted_at = 0, now
+
+    def _measured(self, rate: float) -> None:
+        # More is believed at once, or the window would not double with each round.
+        if self._rate is None or rate > self._rate:
+            self._rate = rate
+        else:
+            self._rate += _WEIGHT * (rate - self._rate)
 
     def shrink(self) -> None:
         """Answers were lost: begin as with a stranger."""
