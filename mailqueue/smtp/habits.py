@@ -38,6 +38,7 @@ class Habits:
         self.window = Window()
         self.kept = 0  # messages that it has answered for in company: it keeps what it offers
         self.accepts = b""  # with which words it accepts a message
+        self.unchunked = False  # it offers CHUNKING, and is sent no chunks
         self.doubted = False  # it has not passed the last test: the next message goes by plain commands
         self.limit: int | None = None  # messages after which it took no more on that connection
 
@@ -70,9 +71,17 @@ class Habits:
             self.give_up("it does not answer two commands that come together", _WHILE)
         self.doubted = not passed
 
-    def surprised(self) -> None:
-        """Commands and replies were out of step."""
-        self.give_up("commands and replies are out of step")
+    def surprised(self, *, chunking: bool) -> None:
+        """Commands and replies were out of step.
+
+        With ``chunking`` that may be all it cannot do: a server that does not read a chunk which it refuses takes it for
+        commands (emersion/go-smtp, issue 315).
+        """
+        if chunking:
+            self.unchunked = True
+            logger.warning("action=chunking_given_up reason=commands and replies are out of step")
+        else:
+            self.give_up("commands and replies are out of step")
 
     def lost(self, error: smtplib.SMTPServerDisconnected, stage: Stage, *, served: int) -> None:
         """The connection was lost at ``stage`` without a word, ``served`` messages having been answered for."""

@@ -332,7 +332,7 @@ class Stream:
     def _out_of_step(self, code: int, text: bytes, stage: Stage) -> list[tuple[Any, Answer]]:
         """A reply that cannot be the one that is owed: there is no telling which of them is whose."""
         self._trouble = self._trouble or trouble_with(Reply(code, reply_text(text)), stage, reconnect=True)
-        self._habits.surprised()
+        self._habits.surprised(chunking=self._offer.chunking)
         return self._end(trusted=False, closed=False)
 
     def _lost(self, error: smtplib.SMTPServerDisconnected) -> list[tuple[Any, Answer]]:

@@ -178,6 +178,9 @@ class Dialogue:
     def _bdat(self, argument: str) -> None:
         """RFC 3030 section 2: so many octets follow the command, and their last ones end the message."""
         size, _, last = argument.partition(" ")
+        if not self._recipients and not self._server.discards_chunks:
+            self._answer("data", "503 5.5.1 RCPT first")
+            return
         action = self._begin_content()
         if action is not None:
             self._play(action)

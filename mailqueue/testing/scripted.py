@@ -48,6 +48,7 @@ class ScriptedServer:
         closes_after: After so many messages on a connection it is closed, right behind the reply to the last one.
         loses: The verb behind which it loses what else has come by then, as if it had not offered PIPELINING; "ALL"
             for every command.
+        discards_chunks: Whether a chunk that is refused is read all the same (RFC 3030 section 2), or taken for commands.
         size_limit: A larger message is refused (552): at MAIL if ``offers`` has SIZE and the client tells, else at
             the final dot. In octets.
     """
@@ -68,6 +69,7 @@ class ScriptedServer:
         hangs_up_after: int | None = None,
         closes_after: int | None = None,
         loses: str = "",
+        discards_chunks: bool = True,
         size_limit: int | None = None,
     ) -> None:
         self.offers = tuple(offers)
@@ -82,6 +84,7 @@ class ScriptedServer:
         self.hangs_up_after = hangs_up_after
         self.closes_after = closes_after
         self.loses = loses
+        self.discards_chunks = discards_chunks
         self.size_limit = size_limit
         self.host = "127.0.0.1"
         self.port = port

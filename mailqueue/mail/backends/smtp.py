@@ -324,6 +324,8 @@ class EmailBackend(BaseEmailBackend):
         """
         connection, habits = session.connection, self._habits
         offer = Offer.of(connection)
+        if habits.unchunked:
+            offer = replace(offer, chunking=False)
         if not self._may_stream(session) or not offer.pipelining:
             return None
         if turn.mail is None or not goes_in_company(turn.mail, offer):

@@ -142,6 +142,16 @@ WINDOW: Final = (
         recovered={"hangs_up_after": None},
     ),
     _chunks(
+        "takes-a-chunk-for-commands",
+        "refuses a recipient, and does not read the chunk that comes all the same as one",
+        reply("rcpt", "550 5.1.1 unknown", to=BOB),
+        messages=(Message(), Message((BOB,)), Message(), Message()),
+        first=(SENT, lost(0), lost(0), SENT),
+        then=(SENT, resent(1), resent(1), SENT),
+        connections=2,
+        options={"discards_chunks": False},
+    ),
+    _chunks(
         "refuses-rset-and-closes",
         "refuses a recipient, then RSET (554), and hangs up while further messages are on their way by BDAT",
         reply("rcpt", "550 5.1.1 unknown", to=BOB),

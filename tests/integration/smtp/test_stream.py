@@ -688,7 +688,7 @@ def test_a_reply_too_many_is_not_taken_for_another_messages(warm, message, offer
         for outcome in run.outcomes:
             assert all(result.verdict is not ACCEPTED for result in outcome.results.values())
         assert len(run.troubles) == 1
-        assert backend._habits.plain
+        assert backend._habits.unchunked if "CHUNKING" in offers else backend._habits.plain
 
 
 @BOTH
@@ -712,7 +712,7 @@ def test_an_acceptance_too_many_is_not_taken_for_the_next_message(warm, message,
         pytest.param(reply("final", "354 more", nth=3), id="wants-more"),
     ],
 )
-def test_after_a_surprise_nothing_is_believed_and_all_goes_plainly(warm, message, step):
+def test_after_a_surprise_nothing_is_believed_and_nothing_goes_by_chunks(warm, message, step):
     with ScriptedServer(offers=CHUNKING) as server:
         backend = warm(server)
         server.play(step)
@@ -725,6 +725,31 @@ def test_after_a_surprise_nothing_is_believed_and_all_goes_plainly(warm, message
         for each in messages:
             if run.of(each)[-1].ending is Ending.ANSWERED:
                 assert counted[each.to[0]] == 1
+
+
+def test_a_relay_that_takes_a_refused_chunk_for_commands_is_sent_none_after_the_first(warm, message):
+    with ScriptedServer(offers=CHUNKING, discards_chunks=False) as server:
+        backend = warm(server)
+        server.play(reply("rcpt", "550 5.1.1 unknown", to="bad@example.com"))
+        messages = [message(0, to=["bad@example.com"]) if n % 9 == 5 else message(n) for n in range(60)]
+        run = Run(backend, messages)
+        assert run.left == []
+        assert len(server.connections) == 2
+        unknown = {outcome.message for outcome in run.outcomes if outcome.ending is Ending.UNKNOWN}
+        assert all(run.verdicts(each) for each in messages if each not in unknown)
+        assert not backend._habits.plain
+        assert set(server.connections[1].verbs) == {"EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP"}
+
+
+def test_out_of_step_without_chunks_as_well_is_met_plainly(warm, message):
+    with ScriptedServer(offers=CHUNKING) as server:
+        backend = warm(server)
+        server.play(*(raw("mail", b"what?\r\n", nth=3, connection=number) for number in (1, 2)))
+        run = Run(backend, [message(n) for n in range(300)])
+        assert run.left == []
+        assert (backend._habits.unchunked, backend._habits.plain) == (True, True)
+        assert "BDAT" not in server.connections[1].verbs
+        assert len(server.connections) == 3
 
 
 @pytest.mark.parametrize("loses", ["ALL", "RSET", "NOOP"])

@@ -70,7 +70,7 @@ def test_a_relay_that_is_gone_has_not_failed():
 def test_what_was_given_up_for_good_is_not_tried_again():
     now = [0.0]
     habits = Habits(clock=lambda: now[0])
-    habits.surprised()
+    habits.surprised(chunking=False)
     habits.tested(passed=False)
     now[0] = 1e9
     assert habits.plain
@@ -78,8 +78,14 @@ def test_what_was_given_up_for_good_is_not_tried_again():
 
 def test_replies_out_of_step_end_the_pipelining():
     habits = Habits()
-    habits.surprised()
+    habits.surprised(chunking=False)
     assert habits.plain
+
+
+def test_replies_out_of_step_over_chunks_end_the_chunking_first():
+    habits = Habits()
+    habits.surprised(chunking=True)
+    assert (habits.unchunked, habits.plain) == (True, False)
 
 
 @pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RSET])
