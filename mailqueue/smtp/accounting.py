@@ -22,7 +22,7 @@ from mailqueue.smtp.session import Answer
 if TYPE_CHECKING:
     from mailqueue.smtp.session import Mail
 
-__all__ = ["LEAVING", "OUT_OF_STEP", "Accounting", "Transaction", "shape"]
+__all__ = ["LEAVING", "OUT_OF_STEP", "Accounting", "Transaction", "alike", "shape"]
 
 #: A reply that cannot be the one that is owed.
 OUT_OF_STEP = Meaning(Verdict.DEFERRED, Scope.RELAY, surprise=True)
@@ -39,6 +39,11 @@ def shape(text: str) -> str:
     "2.0.0 Ok: queued as 4C2F12041F" is " Ok: queued as "; "2.1.5 Flushed d2e1a72 - gsmtp" is " Flushed  - gsmtp".
     """
     return _DIGITS.sub("", text)
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether two replies are of one shape: one could pass for the other."""
+    return one == other or shape(reply_text(one)) == shape(reply_text(other))
 
 
 class Transaction:
@@ -212,8 +217,7 @@ class Accounting:
 
     def __init__(self, check: bytes, accepts: bytes = b"") -> None:
         self._check = check
-        self._shape = shape(reply_text(check))
-        self._distinct = bool(accepts) and accepts != check
+        self._distinct = bool(accepts) and not alike(accepts, check)
         self._accepts = {shape(reply_text(accepts))}
         self._accepts_chunks = False  # whether its words for that are known: they may be others than after DATA
         self._owed: deque[Transaction] = deque()
@@ -244,14 +248,14 @@ class Accounting:
             return None, classify(Reply(code, reply_text(text)), Stage.IDLE)
         if head.stage is Stage.RSET:
             return self._checked(head, code, text)
-        if self._distinct and head.stage is Stage.FINAL and text == self._check and goes_on(code, Stage.FINAL):
+        if self._distinct and head.stage is Stage.FINAL and goes_on(code, Stage.FINAL) and alike(text, self._check):
             return None, OUT_OF_STEP
         return None, head.hear(code, text, handed)
 
     def _checked(self, head: Transaction, code: int, text: bytes) -> tuple[Transaction | None, Meaning | None]:
         """``hear``, for what is said to RSET."""
         if goes_on(code, Stage.RSET):
-            if text != self._check and shape(reply_text(text)) != self._shape:
+            if not alike(text, self._check):
                 return None, OUT_OF_STEP
             if head.final is not None and not self._accepts_chunks:
                 self._accepts_chunks = True

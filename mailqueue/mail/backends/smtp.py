@@ -21,6 +21,7 @@ from mailqueue.mail.letter import Letter
 from mailqueue.mail.turn import Feed, Turn
 from mailqueue.mail.utils import DNS_NAME
 from mailqueue.outcome import Verdict
+from mailqueue.smtp.accounting import alike
 from mailqueue.smtp.classify import Stage
 from mailqueue.smtp.connection import Connection, TLSConnection, reader_of
 from mailqueue.smtp.exceptions import as_smtplib
@@ -337,7 +338,7 @@ class EmailBackend(BaseEmailBackend):
         if session.check is None:
             return None
         habits.accepts = session.accepts = session.accepts or habits.accepts
-        if session.accepts in {b"", session.check}:
+        if not session.accepts or alike(session.accepts, session.check):
             return None  # a reply too many, or one too few, could not be told from what it says to RSET
 
         def begin(turns: list[Turn]) -> Sequence[bool]:

@@ -211,9 +211,11 @@ def test_a_window_of_one_sends_one_message_at_a_time(connect, message):
         assert "BDAT" not in server.connections[0].verbs
 
 
-def test_a_relay_that_accepts_in_the_words_of_its_reply_to_rset_is_met_plainly(connect, message):
+@pytest.mark.parametrize(("accepts", "resets"), [("2.0.0 ok", "2.0.0 ok"), ("2.0.0 ok id1", "2.0.0 ok id2")])
+def test_a_relay_that_accepts_in_the_words_of_its_reply_to_rset_is_met_plainly(connect, message, accepts, resets):
     """Were its replies out of step, with one too many, nothing would show it: a refusal would be the next one's."""
-    with ScriptedServer(reply("final", "250 2.0.0 ok"), offers=CHUNKING) as server:
+    steps = reply("final", f"250 {accepts}"), reply("rset", f"250 {resets}")
+    with ScriptedServer(*steps, offers=CHUNKING) as server:
         run = Run(connect(server), [message(n) for n in range(5)])
         assert run.endings == {Ending.ANSWERED: 5}
         assert "BDAT" not in server.connections[0].verbs

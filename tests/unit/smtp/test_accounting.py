@@ -15,6 +15,7 @@ CHECK = b"2.0.0 Ok"
 OK = (250, b"2.1.0 Ok")
 QUEUED = (250, b"2.0.0 Ok: queued as 4C2F1")
 RSET = (250, CHECK)
+STRAY = (250, b"2.1.5 recipient fine")
 NO = (550, b"5.1.1 no")
 LATER = (451, b"4.3.0 later")
 MANY = (452, b"4.5.3 too many")
@@ -136,9 +137,10 @@ def trouble(*replies, of=None, handed=EVERYTHING, check=CHECK, accepts=QUEUED[1]
         pytest.param([(-1, b"what?")], id="garbage"),
         pytest.param([GO_AHEAD], id="354-to-mail"),
         pytest.param([OK, GO_AHEAD], id="354-to-rcpt"),
-        pytest.param([OK, OK, OK, OK, QUEUED], id="one-too-many"),
+        pytest.param([OK, OK, OK, STRAY, QUEUED], id="one-too-many"),
+        pytest.param([OK, OK, OK, OK], id="one-too-many-that-may-be-to-rset"),
         pytest.param([OK, OK, OK, NO, QUEUED], id="a-refusal-too-many"),
-        pytest.param([OK, OK, OK, OK, NO], id="one-too-many-and-refused"),
+        pytest.param([OK, OK, OK, STRAY, NO], id="one-too-many-and-refused"),
         pytest.param([OK, OK, OK, RSET], id="accepted-in-other-words"),
         pytest.param([OK, OK, OK, QUEUED, NO], id="rset-refused"),
         pytest.param([OK, OK, OK, QUEUED, (250, b"2.1.0 Sender fine")], id="not-the-words-of-rset"),
@@ -168,6 +170,14 @@ def test_a_relay_that_says_the_same_to_everything_is_only_counted():
         answer.append(done)
     assert verdicts(answer[-1].answer()) == {"a": (ACCEPTED, 250)}
     assert accounting.hear(250, b"OK", EVERYTHING)[1].surprise, "nothing is owed"
+
+
+def test_the_words_of_rset_with_another_number_are_no_acceptance():
+    accounting = Accounting(b"2.0.0 OK id1", b"2.0.0 OK: queued as id2")
+    accounting.owe(transaction("a"))
+    for text in (b"2.1.0 OK", b"2.1.5 OK"):
+        accounting.hear(250, text, EVERYTHING)
+    assert accounting.hear(250, b"2.0.0 OK id3", EVERYTHING)[1].surprise
 
 
 def test_words_with_digits_may_change():
@@ -232,7 +242,7 @@ def test_rset_refused_for_nobody_is_a_farewell_if_the_end_follows():
 def test_421_to_rset_is_no_check_of_an_acceptance_in_other_words():
     accounting = Accounting(CHECK, QUEUED[1])
     accounting.owe(transaction("a"))
-    for reply in (OK, OK, (250, b"2.1.5 recipient fine")):
+    for reply in (OK, OK, STRAY):
         accounting.hear(*reply, EVERYTHING)
     assert accounting.hear(*CLOSING, EVERYTHING)[0].answer().ending is Ending.UNKNOWN
 
@@ -312,7 +322,7 @@ def test_a_lost_connection():
 
 def test_an_acceptance_is_believed_without_the_check_if_it_was_said_as_usual():
     assert verdicts(lost(OK, OK, OK, QUEUED)) == dict.fromkeys("ab", (ACCEPTED, 250))
-    assert lost(OK, OK, OK, (250, b"2.1.5 recipient fine")).ending is Ending.UNKNOWN
+    assert lost(OK, OK, OK, STRAY).ending is Ending.UNKNOWN
 
 
 def test_the_words_for_a_chunk_are_learned():
