@@ -307,7 +307,9 @@ class Stream:
 
     def _limit(self, *, writing: bool) -> float | None:
         """Seconds for the next reply; while the message is still ``writing``, for the network to take a block of it."""
-        limit = self._timeouts.block if writing else self._timeouts.reply(self._accounting.stage)
+        # With chunks any reply may lie in the relay's buffer until it has dealt with the content that came behind.
+        stage = Stage.FINAL if self._offer.chunking else self._accounting.stage
+        limit = self._timeouts.block if writing else self._timeouts.reply(stage)
         limit = self._duplex.usual if limit is None else limit
         head = self._accounting.head
         if self._parting and head is not None and not head.accepted:  # it may take its time over a content

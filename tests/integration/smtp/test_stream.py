@@ -6,6 +6,7 @@ import itertools
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from mailqueue.errors import RelayTrouble
 from mailqueue.mail import turn
 from mailqueue.outcome import Ending, Verdict
 from mailqueue.smtp.session import Mail
+from mailqueue.smtp.timeouts import Timeouts
 from mailqueue.testing.incoming import Incoming
 from mailqueue.testing.script import drip, drop, endless, hang, raw, reply
 from mailqueue.testing.scripted import ScriptedServer
@@ -855,6 +857,15 @@ def test_a_content_may_take_longer_to_go_out_than_its_answer(warm, message, monk
         with_little_room(server, backend)
         monkeypatch.setattr(Incoming, "_fill", slowly)
         assert Run(backend, [message(1, body=LARGE)]).endings == {Ending.ANSWERED: 1}
+
+
+def test_a_reply_that_may_be_kept_back_until_the_content_is_dealt_with_has_as_long_as_that(warm, message):
+    """A server that writes when it has read all that came: MAIL's reply may come with that to the last chunk."""
+    with ScriptedServer(offers=CHUNKING) as server:
+        backend = warm(server)
+        backend._session.timeouts = replace(Timeouts.uniform(0.2), final=10)
+        server.play(drip("mail", "250 2.1.0 ok", interval=0.03, nth=2))
+        assert Run(backend, [message(n) for n in range(5)]).endings == {Ending.ANSWERED: 5}
 
 
 @BOTH
