@@ -42,6 +42,7 @@ class Duplex:
         self._block = _BLOCK if self._tls is None else _RECORD
         self.usual = self._sock.gettimeout()
         self._sock.settimeout(0)
+        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
         self._out: deque[memoryview] = deque()
         self._writing_wants_reading = False  # TLS may have something of its own to hear first
         self._deaf: OSError | None = None  # writing has failed: the relay takes nothing more
@@ -99,11 +100,6 @@ class Duplex:
             self._sock.settimeout(self.usual)
 
     def _push(self) -> None:
-        if self._out:
-            self._write()
-            self._reader.acknowledge()
-
-    def _write(self) -> None:
         self._writing_wants_reading = False
         try:
             while self._out:
@@ -133,9 +129,9 @@ class Duplex:
         """Wait until something can be read, or written if there is something; whether it may be readable."""
         if self._tls is not None and self._tls.pending():
             return True
+        self._reader.acknowledge()  # once a turn, when nothing is left to write that would carry it along
         writing = bool(self._out) and not self._writing_wants_reading
-        if not hasattr(select, "poll"):  # Windows
+        if self._poll is None:
             return bool(select.select([self._sock], [self._sock] if writing else [], [], max(0.0, timeout))[0])
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN | (select.POLLOUT if writing else 0))
-        return any(event & ~select.POLLOUT for _, event in poll.poll(max(0.0, timeout) * 1000))
+        self._poll.register(self._sock, select.POLLIN | (select.POLLOUT if writing else 0))
+        return any(event & ~select.POLLOUT for _, event in self._poll.poll(max(0.0, timeout) * 1000))

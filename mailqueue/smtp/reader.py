@@ -126,7 +126,6 @@ class ReplyReader:
         if not octets:
             raise ConnectionError("end of file")
         self._buffer += octets
-        self.acknowledge()
         return True
 
     def acknowledge(self) -> None:
