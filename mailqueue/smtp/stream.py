@@ -86,6 +86,7 @@ class Stream:
         self._duplex = Duplex(session.connection)
         self._begun: deque[Transaction] = deque()  # not written yet
         self._open: Transaction | None = None  # its DATA is out, and not answered
+        self._content = b""  # of that one, as it is to be written
         self._left = habits.left(session)
         self._ends = False  # nothing more is taken from the feed
         self._idle = True  # nothing is on its way
@@ -138,6 +139,8 @@ class Stream:
             self._write(self._envelope(self._begun.popleft()))
             if not self._begun and self._session.served:  # while the relay thinks
                 yield from self._take(feed, max(1, self._window.size // 2))
+        if self._open is not None and not self._content:  # as well
+            self._content = with_final_dot(self._open.mail.content)
 
     def _take(self, feed: Feed, room: int) -> Iterator[tuple[Any, Answer | None]]:
         """Take at most ``room`` messages and begin them."""
@@ -199,7 +202,7 @@ class Stream:
 
     def _envelope(self, transaction: Transaction) -> list[bytes]:
         """The commands of a message up to its DATA."""
-        self._open = transaction
+        self._open, self._content = transaction, b""
         self._accounting.owe(transaction)
         return [self._commands(transaction), b"DATA\r\n"]
 
@@ -210,10 +213,10 @@ class Stream:
         buffers: list[bytes] = []
         if transaction.stage is Stage.FINAL:
             # A relay that wants content for nobody gets none, and should refuse that (RFC 2920 section 3.1).
-            buffers = [with_final_dot(transaction.mail.content) if transaction.accepted else b".\r\n"]
+            buffers = [self._content if transaction.accepted else b".\r\n"]
             transaction.end = self._duplex.queued + len(buffers[0])
         buffers.append(_RSET)
-        if self._begun and self._trouble is None:
+        if self._begun:
             buffers += self._envelope(self._begun.popleft())
         self._write(buffers)
 
