@@ -50,7 +50,7 @@ steps = st.one_of(
 extras = st.builds(
     lambda stage, other, n: raw(stage, USUAL[stage] + other, nth=n),
     st.sampled_from(list(USUAL)),
-    st.sampled_from([*USUAL.values(), b"550 5.1.1 no\r\n", b"354 go on\r\n"]),
+    st.sampled_from([*USUAL.values(), b"550 5.1.1 no\r\n", b"354 go on\r\n", b"421 4.3.2 bye\r\n"]),
     nth,
 )
 scripts = st.one_of(
