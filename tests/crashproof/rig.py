@@ -19,6 +19,7 @@ from mailqueue.ledger.open import open_ledger
 from mailqueue.testing.child import Child, children_of
 from mailqueue.testing.environment import clean_environment
 from mailqueue.testing.store import EmbeddedValkey
+from tests.crashproof.history import history_file
 from tests.crashproof.pace import LEASE, SETTINGS
 from tests.crashproof.rollback import Rollback
 from tests.crashproof.sabotage import VARIABLE
@@ -176,6 +177,10 @@ class Rig:
         self.store.kill()
         if self.rollback is not None:
             self.rollback.cut()
+
+    def history(self) -> bytes:
+        """The append-only file: all that was written to the store, but for what it was made to forget."""
+        return history_file(self.directory / "store").read_bytes()
 
     def heal(self) -> None:
         """Everything runs and behaves."""

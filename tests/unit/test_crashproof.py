@@ -17,9 +17,10 @@ from tests.crashproof.ambush import Ambush
 from tests.crashproof.audit import Relayed, audit
 from tests.crashproof.cuts import CASES, TELLTALES
 from tests.crashproof.faults import KILLS
+from tests.crashproof.history import commands, unknowns_in
 from tests.crashproof.proof import Journal
 from tests.crashproof.relay import Relay
-from tests.crashproof.rollback import commands, concerned
+from tests.crashproof.rollback import concerned
 from tests.crashproof.round import Plan, Report
 from tests.crashproof.sabotage import SABOTAGES, TAKES_AWAY, sabotage
 from tests.crashproof.table import Sabotaged, table, verdicts
@@ -189,6 +190,36 @@ def test_the_steps_that_lie_in_a_cut_are_told_from_each_other():
     assert step(b"s", b"sending", b"f", b"token", b"p", b"claimed") == set()
     assert step(b"s", b"cancelled") == {"cancel"}
     assert not concerned(resp(b"HSET", b"{mailqueue}:counts", b"x", b"1"))
+
+
+@pytest.mark.parametrize(
+    ("command", "concerns"),
+    [
+        ((b"HSET", b"c:spring", b"spec", b"...", b"state", b"loading"), {"spring": {"create"}}),
+        ((b"HSET", b"c:spring", b"state", b"paused"), {"spring": {"turn"}}),
+        ((b"HSET", b"c:spring", b"ended", b"1"), {}),
+        ((b"HSETNX", b"c:spring:i:ab", b"cdef", b"w"), {"spring~abcdef": {"add"}}),
+        ((b"HSETNX", b"c:spring:i:", b"abcdef", b"w"), {"spring~abcdef": {"add"}}),
+        ((b"HSET", b"c:spring:i:ab", b"cdef", b"s250 ok"), {}),
+        ((b"HSET", b"m:spring~abcdef", b"p", b"begun", b"b", b"1"), {"spring~abcdef": {"begin"}}),
+        ((b"HSETNX", b"suppressed:news", b"ann@example.com", b"1 m"), {"ann@example.com": {"suppress"}}),
+    ],
+)
+def test_a_cut_tells_what_it_has_of_campaigns(command, concerns):
+    name, key, *rest = command
+    assert concerned(resp(name, b"{mailqueue}:" + key, *rest)) == concerns
+
+
+def test_how_often_an_answer_was_lost_is_known_when_the_record_is_gone():
+    lost = (b"q", b"1", b"a", b"1", b"p", b"unknown")
+    file = (
+        resp(b"SELECT", b"0")
+        + resp(b"HSET", b"{mailqueue}:m:spring~abc", *lost)
+        + resp(b"HSET", b"{mailqueue}:m:spring~abc", b"s", b"sent", b"w", b"q")
+        + resp(b"HSET", b"{mailqueue}:m:spring~abc", *lost)
+        + resp(b"HSET", b"{mailqueue}:m:a", *lost)
+    )
+    assert unknowns_in(file) == {"spring~abc": 2}
 
 
 @pytest.mark.parametrize("name", SABOTAGES)
