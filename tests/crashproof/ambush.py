@@ -18,10 +18,9 @@ from redis.exceptions import RedisError
 from tests.crashproof.pace import LEASE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.crashproof.rig import Rig
-    from tests.crashproof.writer import Writer
 
 __all__ = ["STAGES", "Ambush"]
 
@@ -34,11 +33,20 @@ _MAY_COME = (b"sending", b"deferred", b"queued")  # states from which another ca
 
 
 class Ambush:
-    """Lies in wait once. ``until(look, seconds)`` waits for ``look()`` to be true, and does what is due meanwhile."""
+    """Lies in wait once.
 
-    def __init__(self, rig: Rig, writer: Writer, until: Callable[[Callable[[], Any], float], Any]) -> None:
+    ``ids_of(number)`` says under which ids a message may be in the ledger. ``until(look, seconds)`` waits for ``look()``
+    to be true, and does what is due meanwhile.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        ids_of: Callable[[int], Sequence[str]],
+        until: Callable[[Callable[[], Any], float], Any],
+    ) -> None:
         self._rig = rig
-        self._writer = writer
+        self._ids_of = ids_of
         self._until = until
         # s in which the woken one shows what it does: the other one's timeout must not end first.
         self._grace = min(0.4 * rig.timeout, 1.0)
@@ -84,7 +92,7 @@ class Ambush:
 
     def _owner(self, number: int) -> tuple[str, int | None]:
         """The message's key, and a handle on the process that has claimed it, if it is one of ours."""
-        for message_id in self._until(lambda: self._writer.mails[number].ids, self._grace) or ():
+        for message_id in self._until(lambda: self._ids_of(number), self._grace) or ():
             key = f"{{mailqueue}}:m:{message_id}"
             owner: Any = self._rig.direct.hget(key, "o")
             pid = int((owner or b":0").rpartition(b":")[2])

@@ -54,6 +54,7 @@ class Relayed:
     copies: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by number and recipient
     digests: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     first: dict[int, float] = field(default_factory=dict)  # when the first copy came, in s since the epoch
+    data: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))  # what a recipient's copies alone have
     refused_messages: set[int] = field(default_factory=set)
     refused_recipients: set[str] = field(default_factory=set)
 
@@ -70,6 +71,7 @@ class Relayed:
             else:
                 relayed.copies[record["number"]].update(record["to"])
                 relayed.digests[record["number"]].add(record["digest"])
+                relayed.data[record["number"]].add(record.get("datum", ""))
                 relayed.first.setdefault(record["number"], record["at"])
         return relayed
 
@@ -95,8 +97,12 @@ def audit(
     entries: Mapping[str, Entry],
     relayed: Relayed,
     cut: Mapping[str, Collection[str]] | None = None,
+    others: Collection[int] = (),
 ) -> Findings:
-    """Compare. ``entries`` are by id; ``cut`` tells which steps (accept, begin, record) of which ids a store forgot."""
+    """Compare. ``entries`` are by id; ``cut`` tells which steps (accept, begin, record) of which ids a store forgot.
+
+    ``others`` are the numbers of what is judged elsewhere.
+    """
     findings = Findings()
     for mail in mails:
         known = {entry.id: entry for message_id in mail.ids if (entry := entries.get(message_id))}
@@ -114,7 +120,7 @@ def audit(
         copies = relayed.copies.get(mail.number, Counter())
         findings.copies += sum(copies.values())
         findings.repeated += sum(count - 1 for count in copies.values())
-    strangers = set(relayed.copies) - {mail.number for mail in mails}
+    strangers = set(relayed.copies) - {mail.number for mail in mails} - set(others)
     findings.breaches += [Breach("strange", number, "at the relay, and never enqueued") for number in strangers]
     return findings
 

@@ -19,10 +19,9 @@ from tests.crashproof.pace import LEASE
 from tests.crashproof.relay import MISBEHAVIOURS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.crashproof.rig import Member, Rig
-    from tests.crashproof.writer import Writer
 
 __all__ = ["KILLS", "Attack"]
 
@@ -36,17 +35,24 @@ _MISBEHAVIOUR_WEIGHTS = [2 if how.endswith(("kept", "drop")) else 1 for how in M
 class Attack:
     """Faults at random moments, about ``rate`` a second, drawn by ``seed``; ``counts`` are those that took place.
 
+    ``ids_of(number)`` says under which ids a message that the relay sees may be in the ledger.
     The draws go by the seed alone; what they meet goes by the machine, so a replay is as like as processes allow.
     """
 
     def __init__(
-        self, rig: Rig, writer: Writer, seed: str, rate: float, wakes: float, log: Callable[..., None]
+        self,
+        rig: Rig,
+        ids_of: Callable[[int], Sequence[str]],
+        seed: str,
+        rate: float,
+        wakes: float,
+        log: Callable[..., None],
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.processes_killed = 0
         self.tasks_dropped = 0
         self._rig = rig
-        self._writer = writer
+        self._ids_of = ids_of
         self._random = random.Random(seed)
         self._rate = rate
         self._log = log
@@ -209,7 +215,7 @@ class Attack:
         stage = self._random.choice(STAGES)
         if not self._rig.store.running:
             return None
-        return Ambush(self._rig, self._writer, self._until).lay(stage)
+        return Ambush(self._rig, self._ids_of, self._until).lay(stage)
 
     def _freeze_store(self) -> Any:
         seconds = self._random.choice((0.1, 0.3, 0.7, 1.5, 3.0))

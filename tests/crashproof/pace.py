@@ -11,8 +11,9 @@ import functools
 from kombu.connection import Connection
 
 from mailqueue import spool
+from mailqueue.bulk import chunks, loading
 from mailqueue.ledger import rates, rules
-from workers import deliver, pace, relays
+from workers import deliver, feed, pace, relays, room
 
 __all__ = ["LEASE", "SETTINGS", "hasten"]
 
@@ -26,10 +27,12 @@ SETTINGS = {
     "MAILQUEUE_BATCH_MESSAGES": "20",
 }
 
+_ROOM = 50  # messages of a campaign that are under way
+
 
 def hasten() -> None:
-    """A fifteenth of every wait, as of the lease; the gap of the ticks and the outage a little more."""
-    for module, name, seconds in (
+    """A fifteenth of every wait, as of the lease, and less of every number; the gap of the ticks and the outage a little more."""
+    for module, name, value in (
         (rules, "TICK_GAP", 0.1),
         (rules, "OUTAGE", 0.8),
         (rules, "SHIFT", 1.4),
@@ -48,10 +51,16 @@ def hasten() -> None:
         (pace, "QUIET", 0.7),
         (pace, "LOOK_EVERY", 0.2),
         (pace, "LONGEST", 2.0),
+        # Campaigns of some hundred recipients are loaded and fed in many steps.
+        (chunks, "CHUNK_RECIPIENTS", 20),
+        (loading, "_WAITS", (0.01, 0.03, 0.07, 0.1, 0.3, 0.5)),
+        (feed, "_LATER", 4.0),
+        (room, "PIECE_SECONDS", 0.7),
         (spool, "_TAKEN", LEASE),  # a worker may die over the rows that it replays
     ):
         getattr(module, name)  # or what is set is nobody's
-        setattr(module, name, seconds)
+        setattr(module, name, value)
+    setattr(feed.Feeder, "__init__", functools.partialmethod(feed.Feeder.__init__, room=_ROOM))  # noqa: B010
     # Celery waits for 2 s and more before it connects again to a broker that has gone.
     quick = {"interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.5}
     setattr(Connection, "ensure_connection", functools.partialmethod(Connection.ensure_connection, **quick))  # noqa: B010

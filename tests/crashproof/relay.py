@@ -44,6 +44,7 @@ MISBEHAVIOURS = {
 }
 
 _NUMBER = re.compile(rb"^X-Crashproof: (\d+)\r$", re.MULTILINE)
+_DATUM = re.compile(rb"^Datum: (\w+)\r$", re.MULTILINE)  # what a campaign's message says to its recipient alone
 _BOUNDARY = re.compile(rb"={15}\d+==")  # of MIME parts: each rendering draws its own, which no promise forbids
 _LARGEST = 1 << 22
 _HANG = 8.0  # s, longer than the clients' timeout
@@ -160,7 +161,8 @@ class Relay:
         number = number_in(content)
         digest = hashlib.sha256(_BOUNDARY.sub(b"", content)).hexdigest()[:16]
         (self._contents / f"{number}-{digest}.eml").write_bytes(content)
-        self._write(what=kind, number=number, to=recipients, digest=digest)
+        datum = _DATUM.search(content)
+        self._write(what=kind, number=number, to=recipients, digest=digest, datum=datum[1].decode() if datum else "")
 
     def write_refused(self, recipient: str) -> None:
         """Write down a recipient that is refused for good."""

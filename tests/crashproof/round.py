@@ -12,23 +12,30 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mailqueue import conf
+from mailqueue import bulk, conf
+from mailqueue.bulk.report import CampaignStatus
 from mailqueue.errors import LedgerUnavailable, MessageNotFound
 from mailqueue.spool import open_spool
 from tests.crashproof.audit import SETTLED, Breach, Findings, Relayed, audit
+from tests.crashproof.bulkaudit import BulkFindings, Told, audit_campaigns
 from tests.crashproof.faults import Attack
+from tests.crashproof.history import unknowns_in
 from tests.crashproof.pace import hasten
 from tests.crashproof.rig import LAYOUTS, Rig
+from tests.crashproof.sender import FIRST, Sender
 from tests.crashproof.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from mailqueue.bulk.report import RecipientRow
     from mailqueue.ledger.base import Entry, Ledger
 
 __all__ = ["WAKES", "Plan", "Report", "run"]
+
+T = TypeVar("T")
 
 #: Most rounds are of prefork workers: their children cost little to kill.
 _LAYOUT_WEIGHTS = (10, 3, 3, 1, 1)
@@ -39,6 +46,7 @@ WAKES = 2.0
 _STREAMED = {"delay": 0.005, "lag": 0.03}
 #: s without a sign of them, after which messages that were refused to the caller are taken to be nowhere.
 _CALM = 2.0
+_LOOKS = 10  # at a campaign that is to be reported of, and does not keep still
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class Plan:
     number: int
     faults: int = 250  # drawn; some find nothing to do
     rate: float = 12.0  # of faults a second
-    mails: float = 40.0  # a second
+    mails: float = 25.0  # a second
     rollback: bool = False
     wakes: float = WAKES
     offers: str = ""  # extensions of the relay: PIPELINING, CHUNKING
@@ -88,6 +96,7 @@ class Report:
     repeated: int = 0
     unknowns: int = 0
     poisoned: int = 0
+    bulk: dict[str, int] = field(default_factory=dict)  # what the campaigns came to
     seconds: float = 0.0
     breaches: list[dict[str, Any]] = field(default_factory=list)
     evidence: str = ""
@@ -145,20 +154,31 @@ def _play(plan: Plan, directory: Path, report: Report, tell: Callable[..., None]
             events.write(f"{time.time():.3f} {kind}: {what}\n")
 
         writer = Writer(plan.of("writer"), plan.mails)
-        attack = Attack(rig, writer, plan.of("faults"), plan.rate, plan.wakes, log)
+        sender = Sender(plan.of("campaigns"))
+
+        def ids_of(number: int) -> Sequence[str]:
+            return (writer if number < FIRST else sender).ids_of(number)
+
+        attack = Attack(rig, ids_of, plan.of("faults"), plan.rate, plan.wakes, log)
         writer.start()
         _await_first(rig)
+        sender.start()
         for _ in attack.run(plan.faults):
             tell(faults=sum(attack.counts.values()), mails=len(writer.mails))
             _end_without_parent()
         rig.heal()
         writer.stop()
+        sender.stop()
         log("healed", "")
         ledger = rig.ledger()
-        entries = _settle(writer, ledger, rig, plan.patience)
+        entries = _settle(writer, sender, ledger, rig, plan.patience)
         log("settled", "")
-        findings = _audit(writer, entries, ledger, rig)
-        _evidence(findings, writer, entries, directory)
+        findings = _audit(writer, sender, entries, ledger, rig)
+        in_bulk = _audit_campaigns(sender, ledger, rig)
+        findings.breaches += in_bulk.breaches
+        findings.excused += in_bulk.excused
+        report.bulk = dict(in_bulk.counts)
+        _evidence(findings, writer, sender, entries, directory)
         _fill(report, findings, attack, writer, rig)
         report.counters = {name: count for name, count in ledger.counters().items() if count}
         tell(faults=sum(report.faults.values()), mails=len(writer.mails))
@@ -179,30 +199,24 @@ def _end_without_parent() -> None:
         raise SystemExit("whoever wanted this round is gone")
 
 
-def _settle(writer: Writer, ledger: Ledger, rig: Rig, patience: float) -> dict[str, Entry]:
-    """Wait until every message is settled, or nothing has changed for ``patience`` s; all entries by the ids asked for.
+def _settle(writer: Writer, sender: Sender, ledger: Ledger, rig: Rig, patience: float) -> dict[str, Entry]:
+    """Wait until all is settled, or nothing has changed for ``patience`` s; all messages' entries by the ids asked for.
 
     A message that is not there may still come, from the spool or off a link; one that was refused need not.
     """
-    entries: dict[str, Entry] = {}
     spool = open_spool()
     unsettled = {message_id for mail in writer.mails for message_id in mail.ids}
+    campaigns = {mailing.id for mailing in sender.mailings}
     before: object = None
     since = time.monotonic()
-    while unsettled and time.monotonic() - since < patience:
+    while (unsettled or campaigns) and time.monotonic() - since < patience:
         for member in rig.crew:
             member.start()
-        seen: list[object] = [spool.status() if spool else None]
-        for message_id in sorted(unsettled):
-            entry = _entry(ledger, message_id)
-            if entry is not None:
-                entries[message_id] = entry
-                seen.append((message_id, entry.state, entry.updated_at))
-                if entry.state in SETTLED:
-                    unsettled.discard(message_id)
+        known = [*_settle_messages(unsettled, ledger), *_settle_campaigns(campaigns, ledger)]
+        seen = [spool.status() if spool else None, *known]
         if seen != before:
             before, since = seen, time.monotonic()
-        elif len(seen) == 1 and time.monotonic() - since > _CALM and not (spool and spool.waiting()):
+        elif not known and time.monotonic() - since > _CALM and not (spool and spool.waiting()):
             break
         time.sleep(0.25)
     if spool is not None:
@@ -211,28 +225,85 @@ def _settle(writer: Writer, ledger: Ledger, rig: Rig, patience: float) -> dict[s
     return {message_id: entry for message_id in ids if (entry := _entry(ledger, message_id)) is not None}
 
 
+def _settle_messages(unsettled: set[str], ledger: Ledger) -> Iterator[object]:
+    """Take away those that are settled; how all of them stand, but for those that are not there."""
+    for message_id in sorted(unsettled):
+        entry = _entry(ledger, message_id)
+        if entry is not None:
+            yield message_id, entry.state, entry.updated_at
+            if entry.state in SETTLED:
+                unsettled.discard(message_id)
+
+
+def _settle_campaigns(unsettled: set[str], ledger: Ledger) -> Iterator[object]:
+    for campaign in sorted(unsettled):
+        status = _status(campaign, ledger)
+        yield campaign, status.state, status.counts
+        if status.ended and status.done == 1.0:
+            unsettled.discard(campaign)
+
+
 def _entry(ledger: Ledger, message_id: str) -> Entry | None:
+    try:
+        return _patiently(lambda: ledger.get(message_id))
+    except MessageNotFound:
+        return None
+
+
+def _status(campaign: str, ledger: Ledger) -> CampaignStatus:
+    return CampaignStatus.of(_patiently(lambda: ledger.campaigns.get(campaign)))
+
+
+def _patiently(ask: Callable[[], T]) -> T:
     for _ in range(10):
         try:
-            return ledger.get(message_id)
-        except MessageNotFound:
-            return None
+            return ask()
         except LedgerUnavailable:
             time.sleep(0.5)  # a machine that is too busy
     raise RuntimeError("the healed store does not answer")
 
 
-def _audit(writer: Writer, entries: dict[str, Entry], ledger: Ledger, rig: Rig) -> Findings:
-    relayed = Relayed.read(rig.record.read_text().splitlines())
-    findings = audit(writer.mails, entries, relayed, rig.rollback.concerned if rig.rollback else None)
+def _audit(writer: Writer, sender: Sender, entries: dict[str, Entry], ledger: Ledger, rig: Rig) -> Findings:
+    others = {each.number: sender.ids_of(each.number) for mailing in sender.mailings for each in mailing.recipients}
+    findings = audit(writer.mails, entries, _relayed(rig), _cut(rig), others)
+    states = findings.states + Counter(
+        str(entry.state) for [message_id] in others.values() if (entry := _entry(ledger, message_id)) is not None
+    )
     told = Counter[str]()
-    for states in ledger.counts().values():
-        told.update(states)
-    if told != findings.states:
-        findings.breaches.append(Breach("tally", None, f"counts() says {dict(told)}, entries {dict(findings.states)}"))
+    for counted in ledger.counts().values():
+        told.update(counted)
+    if told != states:
+        findings.breaches.append(Breach("tally", None, f"counts() says {dict(told)}, entries {dict(states)}"))
     if illegal := ledger.counters()["illegal"]:
         findings.breaches.append(Breach("illegal", None, f"{illegal} transitions that the table does not have"))
     return findings
+
+
+def _audit_campaigns(sender: Sender, ledger: Ledger, rig: Rig) -> BulkFindings:
+    told = {mailing.id: _told(mailing.id, ledger) for mailing in sender.mailings}
+    return audit_campaigns(sender.mailings, told, unknowns_in(rig.history()), _relayed(rig), _cut(rig))
+
+
+def _told(campaign: str, ledger: Ledger) -> Told:
+    """What is reported of a campaign; asked for until no late answer has come in between."""
+
+    def rows() -> list[RecipientRow]:
+        return _patiently(lambda: list(bulk.export(campaign)))
+
+    for _ in range(_LOOKS):
+        before, status = rows(), _status(campaign, ledger)
+        if rows() == before:
+            break
+    return Told(status, before)
+
+
+def _relayed(rig: Rig) -> Relayed:
+    return Relayed.read(rig.record.read_text().splitlines())
+
+
+def _cut(rig: Rig) -> Mapping[str, Collection[str]]:
+    """Which steps the store forgot."""
+    return rig.rollback.concerned if rig.rollback else {}
 
 
 def _fill(report: Report, findings: Findings, attack: Attack, writer: Writer, rig: Rig) -> None:
@@ -247,7 +318,7 @@ def _fill(report: Report, findings: Findings, attack: Attack, writer: Writer, ri
     report.breaches = [asdict(breach) for breach in findings.breaches]
 
 
-def _evidence(findings: Findings, writer: Writer, entries: dict[str, Entry], directory: Path) -> None:
+def _evidence(findings: Findings, writer: Writer, sender: Sender, entries: dict[str, Entry], directory: Path) -> None:
     """What is known of the messages concerned; the append-only file beside it is the whole history."""
     if not findings.breaches:
         return
@@ -257,3 +328,7 @@ def _evidence(findings: Findings, writer: Writer, entries: dict[str, Entry], dir
             if mail.number in concerned:
                 file.write(f"{mail}\n")
                 file.writelines(f"    {message_id}: {entries.get(message_id)}\n" for message_id in mail.ids)
+        for mailing in sender.mailings:
+            for recipient in mailing.recipients:
+                if recipient.number in concerned:
+                    file.write(f"{recipient}\n    {sender.ids_of(recipient.number)[0]}\n")

@@ -93,7 +93,9 @@ def table(reports: Sequence[Report]) -> Table:
         ("processes killed", [sum(r.processes_killed for r in of) for of in columns.values()]),
         ("tasks dropped", [sum(r.tasks_dropped for r in of) for of in columns.values()]),
     ]
-    rows += [(name, [value(of) for of in columns.values()]) for name, value in _MESSAGES.items()]
+    rows += [
+        (name, [value(of) for of in columns.values()]) for name, value in (_MESSAGES | _CAMPAIGNS | _VERDICT).items()
+    ]
     for name, numbers in rows:
         shown.add_row(name, *(f"{number:,}" for number in numbers))
     return shown
@@ -113,6 +115,10 @@ def _state(*names: str) -> Callable[[Sequence[Report]], int]:
 
 def _sum(name: str) -> Callable[[Sequence[Report]], int]:
     return lambda reports: sum(getattr(report, name) for report in reports)
+
+
+def _bulk(*names: str) -> Callable[[Sequence[Report]], int]:
+    return lambda reports: sum(report.bulk.get(name, 0) for report in reports for name in names)
 
 
 def _breaches(*kinds: str) -> Callable[[Sequence[Report]], int]:
@@ -137,6 +143,21 @@ _MESSAGES: dict[str, Callable[[Sequence[Report]], int]] = {
     "copies at the relay": _sum("copies"),
     "of these repeated": _sum("repeated"),
     "answers counted unknown": _sum("unknowns"),
+}
+_CAMPAIGNS = {
+    "**campaigns**": _bulk("campaigns"),
+    "paused and resumed": _bulk("pauses"),
+    "**recipients of campaigns**": _bulk("recipients"),
+    "of these sent": _bulk("sent"),
+    "of these failed": _bulk("failed"),
+    "of these suppressed": _bulk("suppressed"),
+    "of these unknown, held": _bulk("unknown", "held"),
+    "of these cancelled": _bulk("cancelled"),
+    "campaigns' copies at the relay": _bulk("copies"),
+    "campaigns' copies repeated": _bulk("repeated"),
+    "campaigns' answers counted unknown": _bulk("unknowns"),
+}
+_VERDICT: dict[str, Callable[[Sequence[Report]], int]] = {
     "begins and records that the fence refused": lambda reports: sum(r.counters.get("fenced", 0) for r in reports),
     "lost with the store's second": _excused(*_LOST),
     "repeated uncounted with the store's second": _excused(*_UNCOUNTED),

@@ -54,6 +54,10 @@ class Writer:
         self._trouble: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
+    def ids_of(self, number: int) -> Sequence[str]:
+        """Under which ids a message may be in the ledger."""
+        return self.mails[number].ids
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()

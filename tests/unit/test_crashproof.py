@@ -312,7 +312,6 @@ class Ambushed:
     def __init__(self, pid, caught, *, state=b"sending", fenced=(0, 0)):
         self.relay = self.direct = self
         self._pid, self._caught, self._state, self._fenced = pid, caught, state, iter(fenced)
-        self.mails = [mail()]
         self.said = []
 
     def senders(self):
@@ -337,7 +336,7 @@ def lie_in_wait(stage, caught, **more):
     """What an ambush comes to, what it told the relay last, and whether its victim runs again."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as victim:
         rig = Ambushed(victim.pid, caught, **more)
-        came_to = Ambush(rig, rig, lambda look, _seconds: look()).lay(stage)
+        came_to = Ambush(rig, lambda _number: ("a",), lambda look, _seconds: look()).lay(stage)
         victim.stdin.close()
         assert victim.wait(20) == 0  # which one that is still frozen never comes to
     return came_to, rig.said[-1]
