@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_nothing_is_lost_nor_repeated_uncounted_under_attack(tmp_path):
     status, told = crashproof("--no-cuts", "--sabotage", "none", *rounds, "--journal", str(tmp_path / "journal"))
     assert status == 0, told
     assert "The proof stands." in told
+    assert re.search(r"recipients of campaigns\*\* +\| +\d", told)
 
 
 def test_each_safeguard_is_missed_when_it_is_not_there():

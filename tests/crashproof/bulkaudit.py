@@ -8,6 +8,7 @@ Pure, like that of the messages. A campaign's message has one recipient, so the 
 - repeated: sent, and copies - 1 > the times that it was counted unknown; with ``on_unknown="hold"``, a second copy;
 - uncounted: not sent, and copies > the times that it was counted unknown;
 - altered: a copy that is somebody else's, has another's datum, or differs from the others in a byte;
+- stopped: it was begun while its campaign was paused or cancelled;
 - suppressed: suppressed before the campaign began, and not left out;
 - unaccounted: refused, and not by the relay; or suppressed, cancelled or expired, and nobody has done that.
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from mailqueue.bulk.report import CampaignStatus, RecipientRow
     from tests.crashproof.audit import Relayed
+    from tests.crashproof.history import BulkHistory
     from tests.crashproof.sender import Mailing, Recipient
 
 __all__ = ["AT_REST", "BulkFindings", "Told", "audit_campaigns"]
@@ -57,11 +59,11 @@ class BulkFindings:
 def audit_campaigns(
     mailings: Sequence[Mailing],
     told: Mapping[str, Told],
-    unknowns: Mapping[str, int],
+    history: BulkHistory,
     relayed: Relayed,
     cut: Mapping[str, Collection[str]] | None = None,
 ) -> BulkFindings:
-    """Compare. ``told`` is by campaign, ``unknowns`` by id of message; ``cut`` tells which steps a store forgot."""
+    """Compare. ``told`` is by campaign; ``cut`` tells which steps a store forgot."""
     findings = BulkFindings()
     cut = cut or {}
     for mailing in mailings:
@@ -74,9 +76,9 @@ def audit_campaigns(
             by_address.setdefault(row.address, []).append(row)
         for recipient in mailing.recipients:
             message_id = message_of(mailing.id, recipient.digest)
-            case = _Case(
-                mailing, recipient, by_address.pop(recipient.address, []), unknowns.get(message_id, 0), relayed
-            )
+            rows_of_one = by_address.pop(recipient.address, [])
+            lost, stopped = history.unknowns[message_id], message_id in history.stopped
+            case = _Case(mailing, recipient, rows_of_one, lost, stopped, relayed)
             steps = {*cut.get(message_id, ()), *(set(cut.get(recipient.address, ())) & {"suppress"})}
             _judge(findings, case.breaches(status.state), steps)
             findings.counts.update(copies=case.copies, repeated=max(0, case.copies - 1), unknowns=case.unknowns)
@@ -99,6 +101,8 @@ def _excuses(steps: Collection[str], kind: str) -> bool:
     match kind:
         case "lost":
             return "add" in steps
+        case "stopped":
+            return "accept" in steps  # accepted again from its task, when the campaign did not know it
         case "repeated" | "uncounted":
             return bool({"accept", "begin", "record", "cancel"} & set(steps))
         case "suppressed":
@@ -129,6 +133,7 @@ class _Case:
     recipient: Recipient
     rows: Sequence[RecipientRow]
     unknowns: int
+    stopped: bool  # and begun all the same
     relayed: Relayed
 
     @property
@@ -153,6 +158,8 @@ class _Case:
         if len(self.rows) > 1:
             yield "twice", f"it is {len(self.rows)} times in the report"
         yield from self._wrong_copies()
+        if self.stopped:
+            yield "stopped", "begun while the campaign was paused or cancelled"
         if self.recipient.suppressed == "before" and (self.copies or not self._is_left_out(campaign)):
             yield "suppressed", f"{self.copies} copies for who was suppressed before the campaign began"
         if self._state and not self._is_accounted(campaign):

@@ -1,23 +1,26 @@
 """The history of a store: the commands of its append-only file, and what they tell that the ledger keeps no longer.
 
-Of a campaign's message the ledger keeps how it has ended, and its record for two leases more; how often its answer was
-lost is written in the file.
+Of a campaign's message the ledger keeps how it has ended, and its record for two leases more. How often its answer was
+lost is written in the file; and what came before what, whatever the clocks of others say.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["command_at", "commands", "history_file", "unknowns_in"]
+__all__ = ["BulkHistory", "command_at", "commands", "history_file"]
 
-#: Where a campaign's message is written to; other commands need not be taken apart.
-_OF_A_CAMPAIGN = re.compile(rb"\*\d+\r\n\$4\r\nHSET\r\n\$\d+\r\n\{mailqueue\}:m:([^\r\n]+~[^\r\n]+)\r\n")
+#: Where a campaign or one of its messages is written to; other commands need not be taken apart.
+_OF_CAMPAIGNS = re.compile(
+    rb"\*\d+\r\n\$4\r\nHSET\r\n\$\d+\r\n\{mailqueue\}:(c(?=:[^\r\n:]+\r)|m(?=:[^\r\n]+~)):([^\r\n]+)\r\n"
+)
 
 
 def history_file(directory: Path) -> Path:
@@ -62,11 +65,29 @@ def command_at(content: bytes, place: int) -> tuple[int, list[bytes]] | None:
     return place, words
 
 
-def unknowns_in(content: bytes) -> Counter[str]:
-    """How often the answer of each campaign's message was counted unknown, by its id."""
-    found = Counter[str]()
-    for match in _OF_A_CAMPAIGN.finditer(content):
-        parsed = command_at(content, match.start())
-        if parsed is not None and b"q" in parsed[1][2::2]:
-            found[match[1].decode()] += 1
-    return found
+@dataclass(slots=True)
+class BulkHistory:
+    """What a file tells of campaigns' messages, by their ids."""
+
+    unknowns: Counter[str] = field(default_factory=Counter)  # how often an answer was counted unknown
+    stopped: set[str] = field(default_factory=set)  # begun while their campaign was paused or cancelled
+
+    @classmethod
+    def read(cls, content: bytes) -> BulkHistory:
+        """From an append-only file."""
+        history = cls()
+        states: dict[bytes, bytes] = {}
+        for match in _OF_CAMPAIGNS.finditer(content):
+            parsed = command_at(content, match.start())
+            if parsed is None:
+                break
+            fields = dict(zip(parsed[1][2::2], parsed[1][3::2], strict=True))
+            name, _, digest = match[2].rpartition(b"~")
+            if match[1] == b"c":
+                states[match[2]] = fields.get(b"state", states.get(match[2], b""))
+            elif digest:
+                message_id = match[2].decode()
+                history.unknowns[message_id] += b"q" in fields
+                if fields.get(b"p") == b"begun" and states.get(name) in (b"paused", b"cancelled"):
+                    history.stopped.add(message_id)
+        return history

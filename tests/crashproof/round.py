@@ -21,7 +21,7 @@ from mailqueue.spool import open_spool
 from tests.crashproof.audit import SETTLED, Breach, Findings, Relayed, audit
 from tests.crashproof.bulkaudit import BulkFindings, Told, audit_campaigns
 from tests.crashproof.faults import Attack
-from tests.crashproof.history import unknowns_in
+from tests.crashproof.history import BulkHistory
 from tests.crashproof.pace import hasten
 from tests.crashproof.rig import LAYOUTS, Rig
 from tests.crashproof.sender import FIRST, Sender
@@ -281,7 +281,7 @@ def _audit(writer: Writer, sender: Sender, entries: dict[str, Entry], ledger: Le
 
 def _audit_campaigns(sender: Sender, ledger: Ledger, rig: Rig) -> BulkFindings:
     told = {mailing.id: _told(mailing.id, ledger) for mailing in sender.mailings}
-    return audit_campaigns(sender.mailings, told, unknowns_in(rig.history()), _relayed(rig), _cut(rig))
+    return audit_campaigns(sender.mailings, told, BulkHistory.read(rig.history()), _relayed(rig), _cut(rig))
 
 
 def _told(campaign: str, ledger: Ledger) -> Told:

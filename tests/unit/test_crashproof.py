@@ -17,7 +17,7 @@ from tests.crashproof.ambush import Ambush
 from tests.crashproof.audit import Relayed, audit
 from tests.crashproof.cuts import CASES, TELLTALES
 from tests.crashproof.faults import KILLS
-from tests.crashproof.history import commands, unknowns_in
+from tests.crashproof.history import BulkHistory, commands
 from tests.crashproof.proof import Journal
 from tests.crashproof.relay import Relay
 from tests.crashproof.rollback import concerned
@@ -219,7 +219,19 @@ def test_how_often_an_answer_was_lost_is_known_when_the_record_is_gone():
         + resp(b"HSET", b"{mailqueue}:m:spring~abc", *lost)
         + resp(b"HSET", b"{mailqueue}:m:a", *lost)
     )
-    assert unknowns_in(file) == {"spring~abc": 2}
+    assert +BulkHistory.read(file).unknowns == {"spring~abc": 2}
+
+
+@pytest.mark.parametrize(
+    ("state", "stopped"), [("running", set()), ("paused", {"spring~abc"}), ("cancelled", {"spring~abc"})]
+)
+def test_what_was_begun_while_its_campaign_was_stopped_is_known(state, stopped):
+    begin = resp(b"HSET", b"{mailqueue}:m:spring~abc", b"p", b"begun", b"b", b"1")
+    turned = resp(b"HSET", b"{mailqueue}:c:spring", b"state", state.encode())
+    started = resp(b"HSET", b"{mailqueue}:c:spring", b"spec", b"...", b"state", b"loading")
+    file = started + turned + resp(b"HSET", b"{mailqueue}:c:spring", b"total", b"1")
+    assert BulkHistory.read(file + begin).stopped == stopped
+    assert not BulkHistory.read(started + begin + turned).stopped
 
 
 @pytest.mark.parametrize("name", SABOTAGES)

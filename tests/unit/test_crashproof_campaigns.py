@@ -12,6 +12,7 @@ from mailqueue.ledger.campaigns import CampaignState, message_of
 from mailqueue.testing import MemoryQueue
 from tests.crashproof.audit import Relayed
 from tests.crashproof.bulkaudit import Told, audit_campaigns
+from tests.crashproof.history import BulkHistory
 from tests.crashproof.sender import FIRST, Mailing, Recipient, Sender
 
 ANN = "ann@example.net"
@@ -37,13 +38,14 @@ def relayed(*recipients, data=("d1",), digests=("same",), no=()):
     return found
 
 
-def kinds(said, relay, *, unknowns=0, cut=(), **options):
+def kinds(said, relay, *, unknowns=0, stopped=False, cut=(), **options):
     one = mailing(**options)
     name = message_of("spring", one.recipients[0].digest)
     steps = {key: set(step) for key, step in dict(cut).items()}
     if "message" in steps:
         steps[name] = steps.pop("message")
-    findings = audit_campaigns([one], {"spring": said}, {name: unknowns}, relay, steps)
+    history = BulkHistory(Counter({name: unknowns}), {name} if stopped else set())
+    findings = audit_campaigns([one], {"spring": said}, history, relay, steps)
     return [breach.kind for breach in findings.breaches]
 
 
@@ -92,6 +94,7 @@ def test_a_recipient_who_is_accounted_for_is_in_order(said, relay, options):
             id="a copy of one cancelled",
         ),
         pytest.param("uncounted", told("suppressed"), relayed(ANN), {"suppressed": "later"}, id="of one suppressed"),
+        pytest.param("stopped", told("sent"), relayed(ANN), {"stopped": True}, id="begun while it was paused"),
         pytest.param("suppressed", told("sent"), relayed(ANN), {"suppressed": "before"}, id="sent though suppressed"),
         pytest.param("altered", told("sent"), relayed(ANN, data=("d2",)), {}, id="another's datum"),
         pytest.param("altered", told("sent"), relayed("bob@example.net"), {}, id="somebody else's copy"),
@@ -131,7 +134,9 @@ def test_a_store_that_rolled_back_excuses_of_a_campaign_only_what_it_forgot(cut,
 
 def test_campaigns_are_counted_by_what_became_of_their_recipients():
     name = message_of("spring", mailing().recipients[0].digest)
-    findings = audit_campaigns([mailing()], {"spring": told("sent")}, {name: 1}, relayed(ANN, ANN))
+    findings = audit_campaigns(
+        [mailing()], {"spring": told("sent")}, BulkHistory(Counter({name: 1})), relayed(ANN, ANN)
+    )
     assert +findings.counts == {"campaigns": 1, "recipients": 1, "sent": 1, "copies": 2, "repeated": 1, "unknowns": 1}
 
 
