@@ -52,7 +52,8 @@ class Relayed:
     """What the relay wrote down."""
 
     copies: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by number and recipient
-    digests: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    digests: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))  # of all but Date
+    dates: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     first: dict[int, float] = field(default_factory=dict)  # when the first copy came, in s since the epoch
     data: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))  # what a recipient's copies alone have
     refused_messages: set[int] = field(default_factory=set)
@@ -71,7 +72,8 @@ class Relayed:
             else:
                 relayed.copies[record["number"]].update(record["to"])
                 relayed.digests[record["number"]].add(record["digest"])
-                relayed.data[record["number"]].add(record.get("datum", ""))
+                relayed.dates[record["number"]].add(record["date"])
+                relayed.data[record["number"]].add(record["datum"])
                 relayed.first.setdefault(record["number"], record["at"])
         return relayed
 
@@ -139,7 +141,7 @@ def _excuses(steps: Collection[str], kind: str) -> bool:
 
 def _of_one(mail: Mail, entries: Sequence[Entry], relayed: Relayed) -> Iterable[Breach]:
     copies = relayed.copies.get(mail.number, Counter())
-    if len(relayed.digests.get(mail.number, ())) > 1:
+    if len(relayed.digests.get(mail.number, ())) > 1 or len(relayed.dates.get(mail.number, ())) > 1:
         yield Breach("altered", mail.number, f"{len(relayed.digests[mail.number])} different copies")
     if relayed.first.get(mail.number, mail.not_before) < mail.not_before:
         yield Breach("early", mail.number, f"{mail.not_before - relayed.first[mail.number]:.3f} s before its send_at")

@@ -8,6 +8,7 @@ Pure, like that of the messages. A campaign's message has one recipient, so the 
 - repeated: sent, and copies - 1 > the times that it was counted unknown; with ``on_unknown="hold"``, a second copy;
 - uncounted: not sent, and copies > the times that it was counted unknown;
 - altered: a copy that is somebody else's, has another's datum, or differs from the others in a byte;
+- redated: it differs from them in its Date;
 - stopped: it was begun while its campaign was paused or cancelled;
 - suppressed: suppressed before the campaign began, and not left out;
 - unaccounted: refused, and not by the relay; or suppressed, cancelled or expired, and nobody has done that.
@@ -101,8 +102,9 @@ def _excuses(steps: Collection[str], kind: str) -> bool:
     match kind:
         case "lost":
             return "add" in steps
-        case "stopped":
-            return "accept" in steps  # accepted again from its task, when the campaign did not know it
+        # A message that the store does not know is made once more; or accepted again from its task, by itself.
+        case "redated" | "stopped":
+            return "accept" in steps
         case "repeated" | "uncounted":
             return bool({"accept", "begin", "record", "cancel"} & set(steps))
         case "suppressed":
@@ -183,6 +185,9 @@ class _Case:
                 "altered",
                 f"copies for {sorted(others)}, with {sorted(data)}, {len(self.relayed.digests[number])} kinds",
             )
+
+        if len(self.relayed.dates.get(number, ())) > 1:
+            yield "redated", f"copies of {sorted(self.relayed.dates[number])}"
 
     def _is_left_out(self, campaign: CampaignState) -> bool:
         return self._state in ("", "suppressed") or (self._state == "cancelled" and campaign is CampaignState.CANCELLED)

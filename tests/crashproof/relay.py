@@ -45,6 +45,7 @@ MISBEHAVIOURS = {
 
 _NUMBER = re.compile(rb"^X-Crashproof: (\d+)\r$", re.MULTILINE)
 _DATUM = re.compile(rb"^Datum: (\w+)\r$", re.MULTILINE)  # what a campaign's message says to its recipient alone
+_DATE = re.compile(rb"^Date: (.*)\r\n", re.MULTILINE)
 _BOUNDARY = re.compile(rb"={15}\d+==")  # of MIME parts: each rendering draws its own, which no promise forbids
 _LARGEST = 1 << 22
 _HANG = 8.0  # s, longer than the clients' timeout
@@ -159,10 +160,11 @@ class Relay:
     def write(self, kind: str, content: bytes, recipients: list[str]) -> None:
         """Write down a message that is kept, or refused for good."""
         number = number_in(content)
-        digest = hashlib.sha256(_BOUNDARY.sub(b"", content)).hexdigest()[:16]
+        date, datum = _DATE.search(content), _DATUM.search(content)
+        digest = hashlib.sha256(_DATE.sub(b"", _BOUNDARY.sub(b"", content), 1)).hexdigest()[:16]
         (self._contents / f"{number}-{digest}.eml").write_bytes(content)
-        datum = _DATUM.search(content)
-        self._write(what=kind, number=number, to=recipients, digest=digest, datum=datum[1].decode() if datum else "")
+        facts = {"date": date[1].decode() if date else "", "datum": datum[1].decode() if datum else ""}
+        self._write(what=kind, number=number, to=recipients, digest=digest, **facts)
 
     def write_refused(self, recipient: str) -> None:
         """Write down a recipient that is refused for good."""

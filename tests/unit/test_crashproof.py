@@ -53,11 +53,12 @@ def entry(state=State.SENT, *, unknowns=0, results=None, message_id="a", reason=
     )
 
 
-def relayed(*copies, digests=("same",), at=100.0, no=()):
+def relayed(*copies, digests=("same",), dates=("now",), at=100.0, no=()):
     found = Relayed(refused_recipients=set(no))
     for recipient in copies:
         found.copies[0][recipient] += 1
         found.digests[0].update(digests)
+        found.dates[0].update(dates)
         found.first[0] = at
     return found
 
@@ -107,6 +108,7 @@ def test_recipients_are_counted_one_by_one():
 
 def test_copies_that_differ_are_a_breach():
     assert kinds(mail(), entry(unknowns=1), relay=relayed(ANN, ANN, digests=("one", "other"))) == ["altered"]
+    assert kinds(mail(), entry(unknowns=1), relay=relayed(ANN, ANN, dates=("now", "then"))) == ["altered"]
 
 
 def test_a_copy_before_its_time_is_a_breach():
@@ -156,8 +158,8 @@ def test_a_store_that_rolled_back_excuses_only_what_it_forgot(steps, entries, co
 
 def test_the_relays_file_is_read():
     lines = [
-        '{"at": 5.0, "what": "kept", "number": 1, "to": ["ann1@example.com"], "digest": "d"}',
-        '{"at": 6.0, "what": "kept", "number": 1, "to": ["ann1@example.com"], "digest": "d"}',
+        '{"at": 5.0, "what": "kept", "number": 1, "to": ["ann1@example.com"], "digest": "d", "date": "now", "datum": ""}',
+        '{"at": 6.0, "what": "kept", "number": 1, "to": ["ann1@example.com"], "digest": "d", "date": "now", "datum": ""}',
         '{"at": 7.0, "what": "no", "to": ["nobody2@example.com"]}',
         '{"at": 8.0, "what": "refused", "number": 3, "to": ["ann3@example.com"], "digest": "d"}',
     ]

@@ -29,12 +29,13 @@ def told(*states, state=CampaignState.FINISHED, counts=None, reply=""):
     return Told(CampaignStatus("spring", state, "bulk", len(rows), counts), rows)
 
 
-def relayed(*recipients, data=("d1",), digests=("same",), no=()):
+def relayed(*recipients, data=("d1",), digests=("same",), dates=("now",), no=()):
     found = Relayed(refused_recipients=set(no))
     for recipient in recipients:
         found.copies[FIRST][recipient] += 1
         found.data[FIRST].update(data)
         found.digests[FIRST].update(digests)
+        found.dates[FIRST].update(dates)
     return found
 
 
@@ -101,6 +102,9 @@ def test_a_recipient_who_is_accounted_for_is_in_order(said, relay, options):
         pytest.param(
             "altered", told("sent"), relayed(ANN, ANN, digests=("a", "b")), {"unknowns": 1}, id="copies that differ"
         ),
+        pytest.param(
+            "redated", told("sent"), relayed(ANN, ANN, dates=("now", "then")), {"unknowns": 1}, id="copies of two dates"
+        ),
         pytest.param("unaccounted", told("failed"), relayed(), {}, id="refused, and not by the relay"),
         pytest.param("unaccounted", told("suppressed"), relayed(), {}, id="suppressed by nobody"),
         pytest.param("unaccounted", told("cancelled"), relayed(), {}, id="cancelled by nobody"),
@@ -121,6 +125,9 @@ def test_each_broken_promise_to_a_recipient_is_a_breach(expected, said, relay, o
         ({"message": {"begin", "record"}}, told("waiting"), relayed(), {}, ["lost"]),
         ({"message": {"record"}}, told("sent"), relayed(ANN, ANN), {}, []),
         ({"message": {"add"}}, told("sent"), relayed(ANN, ANN), {}, ["repeated"]),
+        ({"message": {"accept"}}, told("sent"), relayed(ANN, ANN, dates=("now", "then")), {}, []),
+        ({"message": {"record"}}, told("sent"), relayed(ANN, ANN, dates=("now", "then")), {}, ["redated"]),
+        ({"message": {"accept"}}, told("sent"), relayed(ANN, ANN, digests=("a", "b")), {}, ["altered"]),
         ({"message": {"accept", "begin", "record"}}, told("sent"), relayed(), {}, ["missing"]),
         ({ANN: {"suppress"}}, told("suppressed"), relayed(ANN), {"suppressed": "before"}, ["uncounted"]),
         ({ANN: {"suppress"}}, told("sent"), relayed(ANN), {"suppressed": "before"}, []),
