@@ -93,6 +93,6 @@ class Habits:
 
     def limited(self, served: int) -> None:
         """``served`` messages having been answered for, the next one on that connection was turned away."""
-        if served:
+        if served and served != self.limit:
             self.limit = served
             logger.warning("action=message_limit_learned messages=%d", served)

@@ -183,8 +183,6 @@ class Stream:
 
     def _write_all(self) -> None:
         """Write the messages that have begun, whole."""
-        if not self._begun:
-            return
         buffers: list[bytes] = []
         at = self._duplex.queued
         for transaction in self._begun:

@@ -635,8 +635,8 @@ def test_a_relay_that_closes_right_behind_so_many_acceptances_costs_unknowns_onc
         unknown = {outcome.message.to[0] for outcome in run.outcomes if outcome.ending is Ending.UNKNOWN}
         assert len(unknown) <= (24 if "CHUNKING" in offers else 0)
         copies = arrived(server)
-        assert unknown.isdisjoint(copies)
-        assert len(copies) + len(unknown) == copies.total() + len(unknown) == 200
+        assert len(unknown & copies.keys()) <= 1  # who closes with octets unread may take back the last thing it said
+        assert len(unknown | copies.keys()) == copies.total() + len(unknown - copies.keys()) == 200
 
 
 def test_a_connection_lost_once_is_no_habit(connect, message):

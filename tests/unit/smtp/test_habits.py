@@ -102,6 +102,13 @@ def test_a_message_that_was_turned_away_tells_the_limit():
     assert (habits.left(served(0)), habits.left(served(20)), habits.plain) == (20, 0, False)
 
 
+def test_a_limit_is_told_once_and_when_it_changes(caplog):
+    habits = proven()
+    for limit in (20, 20, 20, 30):
+        habits.limited(limit)
+    assert caplog.messages == [f"action=message_limit_learned messages={limit}" for limit in (20, 30)]
+
+
 def test_a_relay_that_takes_nothing_at_all_has_no_limit():
     habits = Habits()
     habits.limited(0)
