@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Feed", "Piece", "Stream", "goes_in_company"]
 
 _FAREWELL = 5.0  # s for a relay that has said 421 to hang up, or else to go on
-#: Messages that are begun and written together: were it a whole window, nothing would be on its way while it is made.
-_GROUP = 32
 _RSET = b"RSET\r\n"
 
 
@@ -126,9 +124,10 @@ class Stream:
         """Begin and write what there is room for; yields what needs no relay."""
         if self._offer.chunking:
             size = self._window.size if self._session.served else 1
-            least = min(_GROUP, size - size // 2)
+            group = self._window.group
+            least = min(group, size - size // 2)
             while (room := size - len(self._accounting)) >= least and self._accounting.octets <= OCTETS // 2:
-                yield from self._take(feed, min(_GROUP, room))
+                yield from self._take(feed, min(group, room))
                 if not self._begun:
                     return
                 self._write_all()

@@ -20,6 +20,7 @@ OCTETS = 1024 * 1024
 _MOST = 128  # messages; with 20 ms to the relay and back that is 5,000/s, above what it takes to make them
 _LEAST = 2  # one on its way while another is being answered
 _FIRST = 2
+_GROUP = 16  # messages that are worth a call of on_begin by themselves
 _AHEAD = 0.002  # s of the relay's answers that are asked for at once: 500 calls of on_begin a second at most
 _WEIGHT = 0.5  # of the newest measurement
 
@@ -50,6 +51,16 @@ class Window:
             # Twice what is answered meanwhile: it is refilled when it is half empty.
             wanted = min(wanted, round(2 * self._rate * ((self._trip or 0.0) + self._turn + _AHEAD)))
         return max(wanted, min(_LEAST, self.limit or _LEAST))
+
+    @property
+    def group(self) -> int:
+        """Messages to begin and write together.
+
+        A part of the window if the way is longer than it takes to make them: else nothing would be on it meanwhile.
+        """
+        size = self.size
+        far = self._trip is not None and self._trip > self._turn
+        return max(size // 4, _GROUP) if far else size
 
     def begins(self) -> None:
         """The stream begins, or goes on after a rest: what passed before is no measure."""

@@ -60,6 +60,19 @@ def test_it_is_what_keeps_the_relay_busy(trip, rate, least, most):
     assert least <= Relay(trip, rate).serve(200)[-1] <= most
 
 
+@pytest.mark.parametrize(("rate", "group"), [(10_000, 32), (1_000, 16)])
+def test_far_away_a_window_goes_out_in_parts(rate, group):
+    relay = Relay(0.02, rate, turn=0.004)
+    relay.serve(100)
+    assert relay.window.group == group
+
+
+def test_nearby_a_window_goes_out_as_one():
+    relay = Relay(0.0001, 20_000)
+    relay.serve(100)
+    assert relay.window.group == relay.window.size > 64
+
+
 def test_a_limit_is_kept():
     assert max(Relay(0.02, 10_000, limit=7).serve(50)) == 7
     assert max(Relay(0.2, 10_000, limit=500).serve(2000)) == 500
