@@ -169,11 +169,11 @@ def test_an_encoded_envelope_says_its_version():
 
 
 @pytest.mark.parametrize("fast", [False, True])
-def test_what_is_above_1_kb_is_compressed(fast, monkeypatch):
+def test_what_is_above_1_kb_is_compressed(fast, monkeypatch, missing):
     if not fast:
         monkeypatch.setattr(codec, "isal_zlib", None)
     elif codec.isal_zlib is None:
-        pytest.skip("the extra `fast` is not installed")
+        missing("the extra `fast` is not installed")
     assert encode(SMALL)[:1] == b"{"
     for repeats in (100, 1400):
         large = msgspec.structs.replace(SMALL, body="words and more words " * repeats)
